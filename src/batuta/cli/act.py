@@ -1,0 +1,96 @@
+"""The verbs that ask for something: `send`, `signal`, `cancel`, `retry`, `undo` and their like."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from batuta.cli.client import Client, connect
+from batuta.cli.out import Out, clean
+from batuta.cli.run import wait_for
+from batuta.cli.values import json_value, loose_value
+
+
+def send(args: argparse.Namespace, out: Out) -> int:
+    """Send an event."""
+    data = None if args.data is None else json_value(args.data, "--data")
+    event: dict[str, Any] = {"type": args.type, "source": args.source, "data": data}
+    if args.id:
+        event["id"] = args.id
+    with connect(args) as client:
+        answer = client.submit("event.send", args.subject, event)
+        _unserved(client, out, "what it starts goes on with the next `batuta up`")
+    if out.json:
+        out.value(answer)
+    else:
+        about = f" about {clean(args.subject)}" if args.subject else ""
+        out.done("Sent", f"{clean(args.type)}{about}")
+        out.line(str(answer["id"]))
+    return 0
+
+
+def signal(args: argparse.Namespace, out: Out) -> int:
+    """Send a signal to a run."""
+    value = None if args.value is None else loose_value(args.value, "the value")
+    return _ask(args, out, "run.signal", {"name": args.name, "value": value}, "Signalled")
+
+
+def cancel(args: argparse.Namespace, out: Out) -> int:
+    """Cancel a run."""
+    return _ask(args, out, "run.cancel", {"reason": args.reason}, "Asked to cancel")
+
+
+def terminate(args: argparse.Namespace, out: Out) -> int:
+    """Stop a run at once."""
+    return _ask(args, out, "run.terminate", {"reason": args.reason}, "Terminated")
+
+
+def retry(args: argparse.Namespace, out: Out) -> int:
+    """Go on with a failed run."""
+    return _ask(args, out, "run.retry", {}, "Retried")
+
+
+def fork(args: argparse.Namespace, out: Out) -> int:
+    """Start a run anew from one of its steps."""
+    data = {"key": args.key} | ({"id": args.new_id} if args.new_id else {})
+    return _ask(args, out, "run.fork", data, "Forked")
+
+
+def undo(args: argparse.Namespace, out: Out) -> int:
+    """Undo what a run did."""
+    return _ask(args, out, "run.undo", {}, "Undoing")
+
+
+def query(args: argparse.Namespace, out: Out) -> int:
+    """Ask a run a question."""
+    values = [loose_value(text, f"argument {n}") for n, text in enumerate(args.args, 1)]
+    with connect(args) as client:
+        out.value(client.query(args.id, args.name, values))
+    return 0
+
+
+def _ask(args: argparse.Namespace, out: Out, type: str, data: dict[str, Any], verb: str) -> int:
+    """Ask something of a run; a new run that comes of it is printed, and waited for on request."""
+    with connect(args) as client:
+        answer = client.submit(type, args.id, data)
+        made = answer.get("id")
+        new = made if made and made != args.id else None
+        if out.json:
+            out.value({"id": args.id} | answer)
+        else:
+            out.done(verb, clean(args.id) + (f" as {clean(new)}" if new else ""))
+            if new:
+                out.line(new)
+        # Without a server nobody else does what was asked, so it is done here.
+        if getattr(args, "wait", False) or (not client.served and type in FINISHED_HERE):
+            return wait_for(client, new or args.id, out)
+        _unserved(client, out, "the run goes on with the next `batuta up`")
+    return 0
+
+
+FINISHED_HERE = ("run.cancel", "run.retry", "run.fork", "run.undo")
+
+
+def _unserved(client: Client, out: Out, then: str) -> None:
+    if not client.served:
+        out.note(f"No server runs on {client.shown}: {then}")

@@ -1,0 +1,142 @@
+"""Opening the journal of a place, and the System that runs on it while a command needs one."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from batuta.cli.place import Place, no_journal
+from batuta.cli.project import Project
+from batuta.kernel.clock import now
+from batuta.kernel.errors import BatutaError
+from batuta.kernel.journal import Journal
+from batuta.kernel.sqlite import SqliteJournal
+from batuta.real.output import LogFiles
+from batuta.real.system import System
+
+T = TypeVar("T")
+LOGS = "logs"
+START_S = 60.0
+
+
+def open_journal(place: Place, *, make: bool) -> Journal:
+    """The journal of a place.
+
+    Parameters
+    ----------
+    make: whether it may be made where there is none.
+
+    Raises
+    ------
+    BatutaError: there is none, or it cannot be used.
+    """
+    if place.database is not None:
+        return _postgres(place.database)
+    if not make and not place.file.exists():
+        raise no_journal(place)
+    make_state(place.state)
+    return SqliteJournal(place.file)
+
+
+def make_state(state: Path) -> None:
+    """The folder for the journal, kept out of version control."""
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        ignore = state / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise BatutaError(
+            f"`{state}` cannot be made: {error.strerror}",
+            hint="name a folder that may be written with --state FOLDER",
+        ) from error
+
+
+def _postgres(database: str) -> Journal:
+    if not database.startswith(("postgresql://", "postgres://")):
+        raise BatutaError(
+            f"`{database}` is no address of a database", hint="write postgresql://USER@HOST/NAME"
+        )
+    try:
+        # The driver is an extra: whoever keeps the journal in a file does without it.
+        module = importlib.import_module("batuta.kernel.postgres")
+    except ModuleNotFoundError as error:
+        raise BatutaError(
+            f"PostgreSQL needs `{error.name}`, which is not installed",
+            hint="pip install 'batuta[postgres]'",
+        ) from error
+    journal: Journal = module.PostgresJournal(database)
+    return journal
+
+
+def free_dead_leases(journal: Journal) -> None:
+    """Give up the leases of processes of this machine that are no more.
+
+    Only for a journal in a file: whoever owns it runs here, so that nobody has to wait until
+    the lease of a killed server has run out. Fencing still refuses one that was only thought
+    dead.
+    """
+    for lease in journal.leases():
+        pid = lease.owner.split(":")[-2] if lease.owner.count(":") >= 2 else ""
+        if lease.until > now() and pid.isdigit() and not _runs(int(pid)):
+            journal.release(lease.owner)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
+
+
+def system_of(
+    project: Project, journal: Journal, place: Place, name: str | None = None
+) -> tuple[System, LogFiles]:
+    """A system with the files that keep what its steps print."""
+    logs = LogFiles(place.state / LOGS, now)
+    if place.database is None:
+        free_dead_leases(journal)
+    else:
+        make_state(place.state)
+    return System(project, journal, name=name, sink=logs), logs
+
+
+class Host:
+    """A system in a loop of its own, on a thread, for the time of one command."""
+
+    def __init__(self, project: Project, journal: Journal, place: Place) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._system, self._logs = self.call(self._make(project, journal, place))
+        self.call(self._system.start())
+
+    async def _make(
+        self, project: Project, journal: Journal, place: Place
+    ) -> tuple[System, LogFiles]:
+        return system_of(project, journal, place)
+
+    @property
+    def system(self) -> System:
+        """What runs here; its coroutines go through `call`."""
+        return self._system
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something in the loop and wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(START_S)
+
+    def close(self, grace_s: float) -> None:
+        """End: what is in flight may finish within the grace."""
+        asyncio.run_coroutine_threadsafe(self._system.stop(grace_s), self._loop).result()
+        self._logs.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()

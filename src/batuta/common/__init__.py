@@ -1,0 +1,1 @@
+"""Pure pieces that several domains need: durations, schedules, patterns, values."""

@@ -1,0 +1,314 @@
+"""The one loop: outcomes and messages in, state folded, everything that follows in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from zlib import crc32
+
+from batuta.kernel.dispatch import Dispatcher
+from batuta.kernel.errors import BatutaError
+from batuta.kernel.event import Event, Message, Record
+from batuta.kernel.journal import Batch, Journal
+from batuta.kernel.machine import Decision, Machine
+from batuta.kernel.world import Command, Outcome, World
+
+ROUNDS_MAX = 100_000
+LOADED_AT_ONCE = 2000
+
+
+def partition_of(subject: str, partitions: int) -> int:
+    """Which partition a subject belongs to, the same on every server for ever."""
+    return 0 if partitions == 1 else crc32(subject.encode()) % partitions
+
+
+@dataclass(slots=True)
+class Turn:
+    """What came out of one or more turns of the loop, to be committed together.
+
+    Parameters
+    ----------
+    batch: what to write.
+    commands: to be performed when the batch is durable.
+    early: repeatable ones, which may begin before it is.
+    ready: durable ones that a limit held back until now.
+    cancels: ids of commands to be stopped.
+    replies: message id -> what its sender is told, when the batch is durable.
+    """
+
+    batch: Batch = field(default_factory=Batch)
+    commands: list[Command] = field(default_factory=list)
+    early: list[Command] = field(default_factory=list)
+    ready: list[Command] = field(default_factory=list)
+    cancels: list[str] = field(default_factory=list)
+    replies: dict[str, dict[str, Any] | BatutaError] = field(default_factory=dict)
+
+
+class Loop:
+    """Reads, folds, decides; knows neither asyncio nor threads nor what a run is.
+
+    Whoever drives it calls `turn` with what came in, commits `turn.batch`, then calls
+    `committed` and performs the commands that this returns. Several turns may be gathered
+    into one commit.
+
+    Parameters
+    ----------
+    journal: read here, and written by whoever drives the loop.
+    machines: in the order in which they decide.
+    world: the source of time.
+    dispatcher: which commands may begin.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        machines: Sequence[Machine],
+        world: World,
+        dispatcher: Dispatcher | None = None,
+    ) -> None:
+        self.journal = journal
+        self.machines = machines
+        self.world = world
+        self.dispatcher = dispatcher or Dispatcher()
+        self.epochs: dict[int, int] = {}
+        self._open = Turn()
+        self._committing: Turn | None = None
+        self._performers: dict[str, Machine] = {}
+        self._unsaved: dict[tuple[str, str], Record] = {}
+        self._time = 0
+        self._receivers = {type: m for m in machines for type in m.receives}
+        self._others = [m for m in machines if "*" in m.handles]
+        self._folders: dict[str, list[Machine]] = {}
+        for machine in machines:
+            for type in machine.handles:
+                if type != "*":
+                    self._folders.setdefault(type, []).append(machine)
+
+    # -- ownership -------------------------------------------------------------------------
+
+    def own(self, epochs: Mapping[int, int]) -> None:
+        """Own exactly these partitions (partition -> epoch): fold what is unfinished there.
+
+        Their unfinished commands come out of the next turn, to be performed again.
+        """
+        gained = [partition for partition in epochs if partition not in self.epochs]
+        self.epochs = dict(epochs)
+        now = self._now()
+        for machine in self.machines:
+            machine.own(self.epochs, now)
+            if gained:
+                self._recover(machine, gained)
+
+    def _recover(self, machine: Machine, partitions: Sequence[int]) -> None:
+        wanted: list[Record] = []
+        for record in self.journal.records(
+            machine.kind, statuses=machine.active, partitions=partitions
+        ):
+            if machine.recover(record):
+                wanted.append(record)
+        for start in range(0, len(wanted), LOADED_AT_ONCE):
+            self._load(machine, wanted[start : start + LOADED_AT_ONCE])
+
+    def _load(self, machine: Machine, records: Sequence[Record]) -> None:
+        histories = self._histories([record.id for record in records])
+        for record in records:
+            machine.load(record, histories[record.id])
+
+    def _histories(self, subjects: Sequence[str]) -> dict[str, list[Event]]:
+        histories: dict[str, list[Event]] = {subject: [] for subject in subjects}
+        for event in self.journal.histories(subjects):
+            histories[event.subject].append(event)
+        for turn in (self._committing, self._open):
+            # Folded already, but not in the journal yet.
+            for event in turn.batch.events if turn is not None else ():
+                if event.subject in histories and not _holds(histories[event.subject], event):
+                    histories[event.subject].append(event)
+        return histories
+
+    # -- turning ---------------------------------------------------------------------------
+
+    def turn(self, outcomes: Iterable[Outcome], messages: Iterable[Message]) -> Turn:
+        """Fold what came in and decide what follows; adds to the turn that is open."""
+        now = self._now()
+        into = Decision()
+        dispatcher = self.dispatcher
+        for outcome in outcomes:
+            machine = self._performers.pop(outcome.command, None)
+            dispatcher.done(outcome.command)
+            if machine is not None:
+                machine.finish(outcome, now, into)
+        for message in messages:
+            self._receive(message, now, into)
+        self._settle(now, into)
+        if dispatcher.waiting:
+            self._open.ready.extend(dispatcher.ready(now))
+        return self._open
+
+    def _now(self) -> int:
+        # A journal's time never runs backwards, whatever the machine's clock does.
+        self._time = max(self._time, self.world.now())
+        return self._time
+
+    def _receive(self, message: Message, now: int, into: Decision) -> None:
+        turn = self._open
+        machine = self._receivers.get(message.type)
+        if message.partition not in self.epochs:
+            # Not ours (any more): it stays in the inbox for whoever owns it.
+            return
+        turn.batch.taken.append(message.id)
+        try:
+            if machine is None:
+                raise BatutaError(f"nothing answers messages of type `{message.type}`")
+            record = self._record(machine, message.subject)
+            history: list[Event] = []
+            if record is not None and message.type in machine.wants_history:
+                history = self._histories([message.subject])[message.subject]
+            elif (
+                record is not None
+                and record.status in machine.active
+                and not machine.knows(message.subject)
+            ):
+                self._load(machine, [record])
+            reply = machine.receive(replace(message, time=now), record, history, into)
+            # Fold at once: the next message of this turn must see what this one did.
+            self._fold(into)
+        except BatutaError as refused:
+            turn.replies[message.id] = refused
+        else:
+            turn.replies[message.id] = reply
+
+    def _record(self, machine: Machine, subject: str) -> Record | None:
+        known = machine.record_of(subject)
+        if known is None:
+            known = self._unsaved.get((machine.kind, subject))
+        return known or self.journal.record(machine.kind, subject)
+
+    def _fold(self, into: Decision) -> None:
+        batch = self._open.batch
+        if into.folded:
+            batch.events.extend(into.folded)
+            into.folded = []
+        events = into.events
+        if not events:
+            return
+        into.events = []
+        batch.events.extend(events)
+        folders, others = self._folders, self._others
+        for event in events:
+            for machine in folders.get(event.type, others):
+                machine.apply(event)
+
+    def _settle(self, now: int, into: Decision) -> None:
+        """Fold and decide until nothing follows any more."""
+        for _ in range(ROUNDS_MAX):
+            self._fold(into)
+            for machine in self.machines:
+                machine.decide(now, into)
+                self._ask(machine, into)
+            messages, into.messages = into.messages, []
+            for message in messages:
+                self._pass(message, now, into)
+            if into.load:
+                loads, into.load = into.load, []
+                self._load_again(loads)
+            elif not (into.events or into.folded or messages):
+                break
+        else:
+            raise RuntimeError("the machines decide for ever: one of them asks again and again")
+        self._keep(into)
+
+    def _ask(self, machine: Machine, into: Decision) -> None:
+        if into.commands:
+            turn = self._open
+            for command in into.commands:
+                self._performers[command.id] = machine
+                (turn.early if command.repeatable else turn.commands).append(command)
+            into.commands = []
+        if into.cancels:
+            for command_id in into.cancels:
+                self._performers.pop(command_id, None)
+                self.dispatcher.drop(command_id)
+            self._open.cancels.extend(into.cancels)
+            into.cancels = []
+
+    def _pass(self, message: Message, now: int, into: Decision) -> None:
+        if message.partition in self.epochs:
+            self._receive(message, now, into)
+            # It never was in an inbox, and nobody waits for the reply.
+            self._open.batch.taken.remove(message.id)
+            self._open.replies.pop(message.id, None)
+        else:
+            self._open.batch.messages.append(message)
+
+    def _load_again(self, subjects: list[str]) -> None:
+        for machine in self.machines:
+            records = [
+                record
+                for subject in dict.fromkeys(subjects)
+                if not machine.knows(subject)
+                and (record := self._record(machine, subject)) is not None
+                and record.status in machine.active
+            ]
+            if records:
+                self._load(machine, records)
+
+    def _keep(self, into: Decision) -> None:
+        batch = self._open.batch
+        for record in into.records:
+            self._unsaved[record.kind, record.id] = record
+        batch.records.extend(into.records)
+        batch.removed.extend(into.removed)
+
+    # -- committing ------------------------------------------------------------------------
+
+    def begin_commit(self) -> Turn | None:
+        """Close the open turn, for committing; None where there is nothing to write or do."""
+        turn = self._open
+        if not (turn.batch or turn.commands or turn.cancels or turn.replies):
+            return None
+        self._open = Turn()
+        self._committing = turn
+        turn.batch.epochs = self._epochs_of(turn.batch)
+        return turn
+
+    def _epochs_of(self, batch: Batch) -> dict[int, int]:
+        if len(self.epochs) == 1:
+            return self.epochs
+        touched = {event.partition for event in batch.events}
+        touched.update(record.partition for record in batch.records)
+        if batch.taken or batch.removed:
+            return dict(self.epochs)
+        return {partition: self.epochs[partition] for partition in touched}
+
+    def committed(self, turn: Turn) -> list[Command]:
+        """The batch is durable: which commands begin now."""
+        self._committing = None
+        unsaved = self._unsaved
+        for record in turn.batch.records:
+            if unsaved.get((record.kind, record.id)) is record:
+                del unsaved[record.kind, record.id]
+        if not turn.commands:
+            return []
+        performers = self._performers
+        wanted = [command for command in turn.commands if command.id in performers]
+        return self.dispatcher.offer(wanted, self._time)
+
+    def take_early(self) -> list[Command]:
+        """Commands that need not wait for the open turn's commit."""
+        turn = self._open
+        if not (turn.early or turn.ready):
+            return []
+        ready, turn.ready = turn.ready, []
+        early, turn.early = turn.early, []
+        return ready + self.dispatcher.offer(early, self._time)
+
+    def next_wake(self) -> int | None:
+        """When `turn` wants to be called even though nothing came in, ns."""
+        wakes = [machine.next_wake() for machine in self.machines]
+        wakes.append(self.dispatcher.next_wake())
+        return min((wake for wake in wakes if wake is not None), default=None)
+
+
+def _holds(history: list[Event], event: Event) -> bool:
+    return any(known is event or (known.seq == event.seq != 0) for known in history)

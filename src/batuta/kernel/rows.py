@@ -1,0 +1,214 @@
+"""Events, records and messages as rows with a checksum, the same for every database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+from zlib import crc32
+
+from batuta.kernel.errors import JournalCorrupt, JournalError
+from batuta.kernel.event import Event, Link, Message, Record
+from batuta.kernel.payload import LARGE, decode, encode, join, split
+from batuta.kernel.upcast import UPCASTERS, VERSIONS, upcast
+
+Row = tuple[Any, ...]
+Fetch = Callable[[str], Any]
+
+EVENT = "seq, partition, type, subject, time, cause, command, v, data, large, links, crc"
+RECORD = "kind, id, partition, status, name, time, ended, wake, seq, attributes, data, large, crc"
+MESSAGE = "id, partition, type, subject, cause, time, data, large, crc"
+
+
+def contents(events: Iterable[Event], payloads: dict[str, bytes]) -> list[Row]:
+    """What does not depend on the position: everything of a row but seq, cause and links.
+
+    Large values are added to `payloads`. The last column is the checksum of the others.
+    """
+    rows: list[Row] = []
+    add = rows.append
+    version = VERSIONS.get
+    for event in events:
+        data = event.data
+        text = encode(data)
+        large = None
+        if len(text) > LARGE:
+            text, large = split(data, text, payloads)
+        type, subject, command = event.type, event.subject, event.command
+        if command is not None:
+            command = shortened(command, subject)
+        v = version(type, 1)
+        whole = f"{event.partition}|{type}|{subject}|{event.time}|{command}|{v}|{text}|{large}"
+        add(
+            (
+                event.partition,
+                type,
+                subject,
+                event.time,
+                command,
+                v,
+                text,
+                large,
+                crc32(whole.encode()),
+            )
+        )
+    return rows
+
+
+def shortened(command: str, subject: str) -> str:
+    """A command as it is stored: without the subject that it is named after."""
+    if command.startswith(subject) and command[len(subject) : len(subject) + 1] == "/":
+        return command[len(subject) :]
+    return "=" + command
+
+
+def placed(
+    events: Sequence[Event], parts: list[Row], head: int, subjects: Mapping[str, int]
+) -> list[Row]:
+    """The whole rows of events that follow `head`, in the order of `EVENT`.
+
+    Gives every event its seq. An event may have an earlier one of the same batch as cause.
+    `subjects` has the number of each subject.
+    """
+    rows: list[Row] = []
+    add = rows.append
+    seq = head
+    for event, (partition, type, subject, time, command, v, text, large, crc) in zip(
+        events, parts, strict=True
+    ):
+        seq += 1
+        cause: Any = event.cause
+        if cause is not None and cause.__class__ is not int:
+            cause = _position(cause, event)
+        event.seq = seq
+        links = None
+        if event.links:
+            links = encode([[link.kind, _position(link.to, event)] for link in event.links])
+        crc = crc32(f"{seq}|{cause}|{links}".encode(), crc)
+        add(
+            (
+                seq,
+                partition,
+                type,
+                subjects[subject],
+                time,
+                cause,
+                command,
+                v,
+                text,
+                large,
+                links,
+                crc,
+            )
+        )
+    return rows
+
+
+def _position(of: Event | int, by: Event) -> int:
+    seq = of.seq if isinstance(of, Event) else of
+    if not seq:
+        raise JournalError(
+            f"event `{by.type}` of `{by.subject}` names an event that is not committed",
+            hint="a cause is committed before, or stands earlier in the same batch",
+        )
+    return seq
+
+
+def link_rows(rows: Iterable[Row]) -> list[tuple[int, str, int]]:
+    """(seq, kind, to) of every link in these event rows."""
+    return [(row[0], kind, to) for row in rows if row[10] for kind, to in decode(row[10])]
+
+
+def event_of(row: Row, fetch: Fetch) -> Event:
+    """The event of a row, or `JournalCorrupt` where its checksum does not fit."""
+    seq, partition, type, subject, time, cause, command, v, text, large, links, crc = row
+    whole = f"{partition}|{type}|{subject}|{time}|{command}|{v}|{text}|{large}"
+    if crc != crc32(f"{seq}|{cause}|{links}".encode(), crc32(whole.encode("utf-8", "replace"))):
+        raise damaged(f"event {seq}")
+    data = join(text, large, fetch)
+    if (type, v) in UPCASTERS:
+        data = upcast(type, v, data)
+    if command is not None:
+        command = subject + command if command[0] == "/" else command[1:]
+    tied = () if links is None else tuple(Link(kind, to) for kind, to in decode(links))
+    return Event(type, subject, data, cause, time, command, partition, seq, tied)
+
+
+def record_row(record: Record, seq: int, payloads: dict[str, bytes]) -> Row:
+    """A record's row; `seq` stands in where the record has none."""
+    text = encode(record.data)
+    large = None
+    if len(text) > LARGE:
+        text, large = split(record.data, text, payloads)
+    row = (
+        record.kind, record.id, record.partition, record.status, record.name, record.time,
+        record.ended, record.wake, record.seq or seq, encode(record.attributes), text, large,
+    )  # fmt: skip
+    return (*row, checksum(row))
+
+
+def record_of(row: Row, fetch: Fetch) -> Record:
+    """The record of a row, or `JournalCorrupt`."""
+    kind, id, partition, status, name, time, ended, wake, seq, attributes, text, large, crc = row
+    if crc != checksum(row[:-1]):
+        raise damaged(f"{kind} `{id}`")
+    return Record(
+        kind, id, partition, status, name, time, ended, wake, seq,
+        decode(attributes), join(text, large, fetch),
+    )  # fmt: skip
+
+
+def message_row(message: Message, payloads: dict[str, bytes]) -> Row:
+    """A message's row."""
+    text = encode(message.data)
+    large = None
+    if len(text) > LARGE:
+        text, large = split(message.data, text, payloads)
+    cause = message.cause
+    if isinstance(cause, Event):
+        cause = cause.seq or None
+    row = (
+        message.id, message.partition, message.type, message.subject, cause, message.time,
+        text, large,
+    )  # fmt: skip
+    return (*row, checksum(row))
+
+
+def message_of(row: Row, fetch: Fetch) -> Message:
+    """The message of a row, or `JournalCorrupt`."""
+    id, partition, type, subject, cause, time, text, large, crc = row
+    if crc != checksum(row[:-1]):
+        raise damaged(f"message `{id}`")
+    return Message(id, partition, type, subject, join(text, large, fetch), cause, time)
+
+
+def checksum(values: Sequence[Any]) -> int:
+    """One number for a row: another row has, but for one in 4 billion, another."""
+    return crc32("|".join(map(str, values)).encode("utf-8", "replace"))
+
+
+def damaged(what: str) -> JournalCorrupt:
+    """The error of a row that is not what was written."""
+    return JournalCorrupt(
+        f"{what} in the journal is not what was written",
+        hint="stop the server and restore the newest backup; `verify` lists all that is damaged",
+    )
+
+
+def replaced_event(row: Row, name: str, partition: int) -> Row:
+    """An event's stored row for another partition; `name` is its subject's."""
+    seq, _, type, subject, time, cause, command, v, text, large, links, _ = row
+    whole = f"{partition}|{type}|{name}|{time}|{command}|{v}|{text}|{large}"
+    crc = crc32(f"{seq}|{cause}|{links}".encode(), crc32(whole.encode()))
+    return (seq, partition, type, subject, time, cause, command, v, text, large, links, crc)
+
+
+def replaced_record(row: Row, partition: int) -> Row:
+    """A record's row for another partition."""
+    values = (*row[:2], partition, *row[3:-1])
+    return (*values, checksum(values))
+
+
+def replaced_message(row: Row, partition: int) -> Row:
+    """A message's stored row (with its number and `taken`) for another partition."""
+    values = (row[1], partition, *row[3:9])
+    return (row[0], *values, checksum(values), row[10])

@@ -1,0 +1,1 @@
+"""The real world: functions, processes, HTTP calls and clocks of this machine."""

@@ -1,0 +1,264 @@
+"""Steps that are Python functions in this process: many coroutines in few tasks, and threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from queue import SimpleQueue
+from time import monotonic
+
+from batuta.kernel.world import Failure, Outcome
+from batuta.real.call import perform_async, perform_here
+from batuta.real.context import running
+from batuta.real.job import Hub, Job, Line
+
+SLICE_S = 0.002
+ABANDONED_PER_THREAD = 4
+
+
+class AsyncPool:
+    """Coroutine functions, awaited one after the other by a few tasks.
+
+    A task that is suspended by its step is not waited for: the next one goes on with the
+    line. So a step that does not suspend costs neither a task nor a turn of the loop.
+    """
+
+    def __init__(self, hub: Hub, limit: int, watch: Callable[[], None]) -> None:
+        self._hub = hub
+        self._watch = watch
+        self._limit = limit
+        self._line = Line()
+        self._idle: list[asyncio.Future[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._lost: set[asyncio.Task[None]] = set()
+        self._ready = 0
+        self._called = False
+        self._running = 0
+        self._context = copy_context()
+
+    def begin(self, job: Job) -> None:
+        self._line.put(job)
+        self._call()
+
+    def stop(self, job: Job) -> None:
+        assert job.stopped is not None
+        if self._line.withdraw(job):
+            self._hub.finish(job, job.failed(job.stopped))
+        elif job.task is not None:
+            job.task.cancel()
+
+    def give_up(self, job: Job) -> None:
+        """It swallowed its cancellation: another task may take its place."""
+        if job.task is not None and job.task in self._tasks:
+            self._tasks.discard(job.task)
+            self._lost.add(job.task)
+            self._running -= 1
+            self._call()
+
+    async def close(self) -> None:
+        for task in self._tasks | self._lost:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def stats(self) -> dict[str, float]:
+        return {
+            "async.running": self._running,
+            "async.waiting": len(self._line),
+            "async.abandoned": len(self._lost),
+        }
+
+    def _call(self) -> None:
+        if not self._called:
+            self._called = True
+            self._hub.loop.call_soon(self._dispatch, context=self._context)
+
+    def _dispatch(self) -> None:
+        self._called = False
+        if not self._line or self._ready:
+            return
+        while self._idle:
+            waiting = self._idle.pop()
+            if not waiting.done():
+                self._ready += 1
+                waiting.set_result(None)
+                return
+        if len(self._tasks) < self._limit:
+            self._ready += 1
+            # A fresh context: what set off this call must not be seen by the steps.
+            task = self._hub.loop.create_task(self._work(), context=Context())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._lost.discard)
+            self._watch()
+
+    async def _work(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        while await self._work_off(task):
+            idle = self._hub.loop.create_future()
+            self._idle.append(idle)
+            await idle
+
+    async def _work_off(self, task: asyncio.Task[None]) -> bool:
+        """Perform what waits; begins and ends as the one that is ready. False: go home."""
+        hub, line = self._hub, self._line
+        running.set(None)
+        clean = copy_context()
+        until = monotonic() + SLICE_S
+        while (job := line.take()) is not None:
+            self._ready -= 1
+            if line:
+                self._call()  # runs as soon as this job suspends, and then wakes another task
+            job.task = task
+            self._running += 1
+            hub.began(job)
+            outcome = await perform_async(job, hub.value_limit)
+            running.set(None)
+            if task in self._lost:
+                return False
+            self._running -= 1
+            job.task = None
+            if job.stopped is not None:
+                outcome = job.failed(job.stopped)
+                while task.cancelling():
+                    task.uncancel()
+            elif task.cancelling():
+                return False  # the world itself is closing
+            hub.finish(job, outcome)
+            if copy_context() != clean:
+                # The step set a context variable of its own: the next must not see it.
+                self._call()
+                return False
+            self._ready += 1
+            if monotonic() > until:
+                await asyncio.sleep(0)
+                until = monotonic() + SLICE_S
+        self._ready -= 1
+        return True
+
+
+class ThreadPool:
+    """Ordinary functions in threads of our own; outcomes come back together, in one wake-up.
+
+    Nobody can stop a thread. One whose step was given up is left behind, and another takes
+    its place, as long as there are not too many of them. Once its grace is over, an
+    exception is raised in it, which ends it unless it hangs outside of Python.
+    """
+
+    def __init__(self, hub: Hub, limit: int, grace_s: float) -> None:
+        self._hub = hub
+        self._limit = limit
+        self._abandoned_limit = ABANDONED_PER_THREAD * limit
+        self._grace_s = grace_s
+        self._line = Line()
+        self._tokens: SimpleQueue[bool] = SimpleQueue()
+        self._done: deque[tuple[Job, Outcome]] = deque()
+        self._waking = False
+        self._pending = 0
+        self._threads = 0
+        self._abandoned: dict[Job, int] = {}
+        self._idents: dict[Job, int] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def begin(self, job: Job) -> None:
+        if not self._threads and len(self._abandoned) >= self._abandoned_limit:
+            self._hub.finish(job, job.failed(self._exhausted(job)))
+            return
+        self._line.put(job)
+        self._pending += 1
+        self._hire()
+        self._tokens.put(True)
+
+    def stop(self, job: Job) -> None:
+        """Leave its thread behind: its outcome need not wait for it."""
+        assert job.stopped is not None
+        if self._line.withdraw(job):
+            self._pending -= 1
+            self._hub.finish(job, job.failed(job.stopped))
+            return
+        with self._lock:
+            if job.returned:
+                return  # its outcome is on the way
+            self._abandoned[job] = self._idents[job]
+        self._hub.loop.call_later(self._grace_s, self._strike, job)
+        self._threads -= 1
+        self._pending -= 1
+        job.stopped.message += (
+            f"; its thread cannot be stopped and was left behind ({len(self._abandoned)} such "
+            "threads now). With process=True a step can be killed"
+        )
+        self._hub.finish(job, job.failed(job.stopped))
+        if len(self._abandoned) < self._abandoned_limit:
+            self._hire()
+            return
+        while not self._threads and (waiting := self._line.take()) is not None:
+            self._pending -= 1
+            self._hub.finish(waiting, waiting.failed(self._exhausted(waiting)))
+
+    def give_up(self, job: Job) -> None:
+        """It was already given up when it was stopped."""
+
+    async def close(self) -> None:
+        self._closed = True
+        for _ in range(self._threads):
+            self._tokens.put(False)
+
+    def stats(self) -> dict[str, float]:
+        return {
+            "thread.running": self._pending - len(self._line),
+            "thread.waiting": len(self._line),
+            "thread.abandoned": len(self._abandoned),
+        }
+
+    def _hire(self) -> None:
+        """One more thread, where there is work for it and it is allowed."""
+        if self._threads < min(self._pending, self._limit):
+            self._threads += 1
+            threading.Thread(target=self._work, name="batuta-step", daemon=True).start()
+
+    def _exhausted(self, job: Job) -> Failure:
+        return Failure(
+            "batuta:ThreadsExhausted",
+            f"step `{job.command.name}` has no thread to run in: {len(self._abandoned)} threads "
+            "are held by steps that did not end in time. Restart the server, and give such "
+            "steps process=True",
+        )
+
+    def _work(self) -> None:
+        while self._tokens.get():
+            job = self._line.take()
+            if job is None:
+                continue
+            self._hub.began(job)
+            outcome = Context().run(perform_here, job, self._hub.value_limit)
+            if self._ended_alone(job):
+                return
+            self._done.append((job, outcome))
+            if not self._waking:
+                self._waking = True
+                self._wake()
+
+    def _wake(self) -> None:
+        try:
+            self._hub.loop.call_soon_threadsafe(self._collect)
+        except RuntimeError:  # the loop was closed: nobody waits for outcomes any more
+            self._closed = True
+
+    def _ended_alone(self, job: Job) -> bool:
+        with self._lock:
+            job.returned = True
+            if job not in self._abandoned:
+                return False
+            del self._abandoned[job]
+            return True
+
+    def _collect(self) -> None:
+        self._waking = False
+        while self._done:
+            job, outcome = self._done.popleft()
+            self._pending -= 1
+            self._hub.finish(job, outcome)

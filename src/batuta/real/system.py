@@ -1,0 +1,482 @@
+"""A project running on a journal in this process: the loop, driven by what really happens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Protocol
+
+from batuta.common.problem import Problem
+from batuta.kernel.clock import RealClock
+from batuta.kernel.dispatch import Dispatcher
+from batuta.kernel.errors import BatutaError, Fenced, JournalError, JournalLost, NotFound
+from batuta.kernel.event import Event, Message
+from batuta.kernel.journal import Journal
+from batuta.kernel.loop import Loop, Turn, partition_of
+from batuta.kernel.world import Outcome
+from batuta.real.ownership import Ownership, owner_name
+from batuta.real.output import LogSink
+from batuta.real.validate import validate
+from batuta.real.world import RealWorld
+from batuta.workflow.deliveries import RESERVED, Deliveries
+from batuta.workflow.model import Definitions
+from batuta.workflow.runs import Runs
+from batuta.workflow.schedules import Schedules
+
+log = logging.getLogger("batuta")
+
+INLINE_EVENTS_MAX = 100
+INLINE_SYNC_S_MAX = 0.003
+RETRY_COMMIT_S = 0.5
+FOLLOW_PAGE = 500
+FOREIGN_ANSWER_S = 10.0
+
+
+class Project(Protocol):
+    """What a system needs to know of a project."""
+
+    folder: Path
+    name: str
+    problems: list[Problem]
+
+    @property
+    def definitions(self) -> Definitions: ...
+
+
+class System:
+    """One project on one journal, inside a running asyncio loop.
+
+    Parameters
+    ----------
+    project: what is defined.
+    journal: where everything is recorded; not closed by the system.
+    name: of this server, as leases and events show it.
+    concurrency: how many steps may be in flight here.
+    sink: keeps what steps print. secrets: by name, for shell commands that name them.
+    lease_s: for how long a partition stays this server's without being renewed.
+    limits: of the world's pools, see `RealWorld`.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        journal: Journal,
+        *,
+        name: str | None = None,
+        concurrency: int = 1000,
+        sink: LogSink | None = None,
+        secrets: Mapping[str, str] | None = None,
+        lease_s: float = 6.0,
+        limits: Mapping[str, int] | None = None,
+        operations_max: int = 10_000,
+    ) -> None:
+        self.project = project
+        self.journal = journal
+        self.clock = RealClock()
+        self.owner = owner_name(name)
+        self._concurrency = concurrency
+        self._sink = sink
+        self._secrets = secrets or {}
+        self._limits = limits
+        self._operations_max = operations_max
+        self._partition_of = partial(partition_of, partitions=journal.partitions)
+        self._ownership = Ownership(journal, self.owner, self.clock, lease_s)
+        self._outcomes: list[Outcome] = []
+        self._messages: list[Message] = []
+        self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._followers: set[asyncio.Event] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._scheduled = False
+        self._committing = False
+        self._stopping = False
+        self._wake: asyncio.TimerHandle | None = None
+        self._sync_s = 0.0
+        self._counters = {"commits": 0, "commit_seconds": 0.0, "events": 0, "steps": 0}
+        self.trouble: JournalError | None = None
+        # One thread, so that syncs are in order whatever the default executor does.
+        self._writer = ThreadPoolExecutor(1, "batuta-journal")
+
+    # -- life ------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Own what can be owned, fold what is unfinished there, and go on with it.
+
+        Raises `JournalLocked` where another server holds the only partition.
+        """
+        self._aio = asyncio.get_running_loop()
+        self.world = RealWorld(
+            self._come_back, limits=self._limits, folder=self.project.folder,
+            secrets=self._secrets, sink=self._sink, clock=self.clock,
+        )  # fmt: skip
+        self._build()
+        epochs = await self._aio.run_in_executor(self._writer, self._ownership.begin)
+        self._own(epochs)
+        self._tasks = [asyncio.create_task(self._keep())]
+        if self.journal.partitions > 1:
+            self._tasks.append(asyncio.create_task(self._watch_inbox()))
+            self._tasks.append(asyncio.create_task(self._watch_foreign()))
+
+    def _build(self) -> None:
+        definitions = self.project.definitions
+        self._runs = Runs(definitions, self._partition_of, operations_max=self._operations_max)
+        deliveries = Deliveries(definitions, self._partition_of)
+        schedules = Schedules(definitions, self._partition_of)
+        dispatcher = Dispatcher(definitions.queues.values(), self._concurrency)
+        self.loop = Loop(
+            self.journal, (self._runs, deliveries, schedules), self.world, dispatcher
+        )
+
+    def _own(self, epochs: Mapping[int, int]) -> None:
+        self.loop.own(epochs)
+        self._schedule()
+
+    async def stop(self, grace_s: float = 0.0) -> None:
+        """End: what is in flight may finish within the grace, the rest goes on at the next
+        start. Everything that was acknowledged is in the journal already."""
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.world.close(grace_s)
+        self._turn()
+        while self._committing:
+            await asyncio.sleep(0.001)
+        if self._wake is not None:
+            self._wake.cancel()
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(BatutaError("the server is stopping", hint="try again"))
+        for follower in self._followers:
+            follower.set()
+        await self._aio.run_in_executor(self._writer, self._ownership.end)
+        self._writer.shutdown()
+
+    def reload(self, project: Project) -> None:
+        """Take over changed definitions; runs in memory go on with the code they began with."""
+        self.project = project
+        definitions = project.definitions
+        for machine in self.loop.machines:
+            machine.definitions = definitions  # type: ignore[attr-defined]
+        self.loop.dispatcher.configure(definitions.queues.values())
+        self.world.renew()
+        self._schedule()
+
+    # -- the turn --------------------------------------------------------------------------
+
+    def _come_back(self, outcomes: list[Outcome]) -> None:
+        self._outcomes.extend(outcomes)
+        self._turn()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._aio.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        outcomes, self._outcomes = self._outcomes, []
+        messages, self._messages = self._messages, []
+        self._counters["steps"] += len(outcomes)
+        self.loop.turn(outcomes, messages)
+        for command in self.loop.take_early():
+            self._perform(command)
+        self._commit()
+        self._arm()
+
+    def _perform(self, command: Any) -> None:
+        # After a reset the world may still be busy with it: its outcome will come.
+        if not self.world.has(command.id):
+            self.world.perform(command)
+
+    def _arm(self) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+        wake = self.loop.next_wake()
+        if wake is not None and not self._stopping:
+            delay = max(0.0, (wake - self.clock.now()) / 1e9)
+            self._wake = self._aio.call_later(min(delay, 3600.0), self._schedule)
+
+    # -- committing ------------------------------------------------------------------------
+
+    def _commit(self) -> None:
+        if self._committing or self.trouble is not None:
+            return
+        turn = self.loop.begin_commit()
+        if turn is None:
+            return
+        if not turn.batch:
+            self._committed(turn)
+            return
+        self._write(turn)
+
+    def _write(self, turn: Turn) -> None:
+        """Small batches on a fast disk are synced right here, which saves two thread switches;
+        larger ones on the writer's thread, while this one goes on with what comes in."""
+        here = (
+            self.journal.partitions == 1
+            and len(turn.batch.events) <= INLINE_EVENTS_MAX
+            and self._sync_s < INLINE_SYNC_S_MAX
+        )
+        began = perf_counter()
+        try:
+            self.journal.stage(turn.batch)
+            if here:
+                staged = perf_counter()
+                self.journal.sync()
+                self._sync_s += 0.1 * (perf_counter() - staged - self._sync_s)
+                self._synced(turn, None, began)
+                return
+        except JournalError as error:
+            self._synced(turn, error, began)
+            return
+        self._committing = True
+        self._writer.submit(self._sync, turn, began)
+
+    def _sync(self, turn: Turn, began: float) -> None:
+        error: BaseException | None = None
+        staged = perf_counter()
+        try:
+            self.journal.sync()
+        except BaseException as raised:  # whatever it is, the loop's thread has to know
+            error = raised
+        self._sync_s += 0.1 * (perf_counter() - staged - self._sync_s)
+        self._aio.call_soon_threadsafe(self._synced, turn, error, began)
+
+    def _synced(self, turn: Turn, error: BaseException | None, began: float) -> None:
+        self._committing = False
+        if error is None:
+            counters = self._counters
+            counters["commits"] += 1
+            counters["commit_seconds"] += perf_counter() - began
+            counters["events"] += len(turn.batch.events)
+            self._committed(turn)
+            self._commit()
+        elif isinstance(error, Fenced | JournalLost):
+            self._refuse(turn, error)
+            self._reset(error)
+        elif isinstance(error, JournalError):
+            self._retry_later(turn, error)
+        else:
+            raise error
+
+    def _committed(self, turn: Turn) -> None:
+        for command in self.loop.committed(turn):
+            self._perform(command)
+        for command_id in turn.cancels:
+            self.world.cancel(command_id)
+        for message_id, reply in turn.replies.items():
+            future = self._waiting.pop(message_id, None)
+            if future is None or future.done():
+                continue
+            if isinstance(reply, BatutaError):
+                future.set_exception(reply)
+            else:
+                event = reply.pop("event", None)
+                future.set_result(reply if event is None else {**reply, "seq": event.seq})
+        for follower in self._followers:
+            follower.set()
+
+    def _refuse(self, turn: Turn, error: JournalError) -> None:
+        """Nothing was acknowledged: whoever waits may ask again."""
+        for message_id in turn.replies:
+            future = self._waiting.pop(message_id, None)
+            if future is not None and not future.done():
+                future.set_exception(error)
+
+    def _retry_later(self, turn: Turn, error: JournalError) -> None:
+        """No room, no right to write: keep the batch, say so, and try again."""
+        if self.trouble is None:
+            log.error("cannot write to the journal: %s", error)
+        self.trouble = error
+        self._refuse(turn, error)
+        turn.replies.clear()
+        self._aio.call_later(RETRY_COMMIT_S, self._write_again, turn)
+
+    def _write_again(self, turn: Turn) -> None:
+        if self._stopping:
+            return
+        self.trouble = None
+        self._write(turn)
+        if self.trouble is None:
+            log.warning("the journal can be written again")
+
+    def _reset(self, error: BaseException) -> None:
+        """What this server believes may be wrong: fold everything again from the journal."""
+        log.warning("starting over from the journal: %s", error)
+        self._build()
+        self._outcomes.clear()
+        self._aio.create_task(self._regain())
+
+    async def _regain(self) -> None:
+        while not self._stopping:
+            try:
+                epochs = await self._aio.run_in_executor(self._writer, self._ownership.begin)
+            except JournalError as error:
+                log.warning("the journal is out of reach: %s", error)
+                await asyncio.sleep(RETRY_COMMIT_S)
+                continue
+            self._own(epochs)
+            return
+
+    # -- watching --------------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        """Prolong the leases, and take over what others left."""
+        while True:
+            await asyncio.sleep(self._ownership.pause_s)
+            try:
+                epochs = await self._aio.run_in_executor(self._writer, self._ownership.keep)
+            except JournalError as error:
+                log.warning("leases could not be renewed: %s", error)
+                continue
+            if epochs != self.loop.epochs:
+                self._own(epochs)
+
+    async def _watch_inbox(self) -> None:
+        """Messages that other servers left for partitions of ours."""
+        while True:
+            await asyncio.sleep(0.02)
+            if self._committing or not self.loop.epochs:
+                continue
+            taken = {message.id for message in self._messages}
+            found = await asyncio.to_thread(self._inbox)
+            fresh = [message for message in found if message.id not in taken]
+            if fresh and not self._committing:
+                self._messages.extend(fresh)
+                self._schedule()
+
+    def _inbox(self) -> list[Message]:
+        try:
+            return self.journal.messages(sorted(self.loop.epochs))
+        except JournalError:
+            return []
+
+    async def _watch_foreign(self) -> None:
+        """Users' events that other servers wrote and runs of ours may wait for."""
+        after = self.journal.head()
+        async for event in self.follow(after):
+            if event.partition not in self.loop.epochs and not event.type.startswith(RESERVED):
+                self._runs.observe(event)
+                self._schedule()
+
+    # -- what server and command line use --------------------------------------------------
+
+    async def submit(self, type: str, subject: str, data: dict[str, Any]) -> dict[str, Any]:
+        """Ask for something; durable when it returns.
+
+        Parameters
+        ----------
+        type: `run.start`, `run.signal`, `run.cancel`, `run.terminate`, `run.retry`,
+            `run.fork`, `run.undo`, `event.send` or `dead.redrive`.
+        subject: the run, delivery or subject that it is about.
+
+        Raises `NotFound`, `Conflict` or another `BatutaError` where it is refused.
+        """
+        subject, data = validate(self.project.definitions, type, subject, data, self.world.new_id)
+        message = Message(
+            self.world.new_id(), self._home(type, subject), type, subject, data, None,
+            self.clock.now(),
+        )  # fmt: skip
+        if message.partition not in self.loop.epochs:
+            return await self._submit_elsewhere(message)
+        future: asyncio.Future[dict[str, Any]] = self._aio.create_future()
+        self._waiting[message.id] = future
+        self._messages.append(message)
+        self._schedule()
+        return await future
+
+    def _home(self, type: str, subject: str) -> int:
+        if self.journal.partitions > 1 and type not in ("run.start", "event.send"):
+            kind = "delivery" if type == "dead.redrive" else "run"
+            record = self.journal.record(kind, subject)
+            if record is not None:
+                return record.partition
+        return self._partition_of(subject)
+
+    async def _submit_elsewhere(self, message: Message) -> dict[str, Any]:
+        """Another server owns it: leave the message there, and see it arrive."""
+        if message.type == "run.start":
+            record = await asyncio.to_thread(self.journal.record, "run", message.subject)
+            if record is not None:
+                return {"id": record.id, "created": False, "status": record.status}
+        elif message.type != "event.send":
+            kind = "delivery" if message.type == "dead.redrive" else "run"
+            if await asyncio.to_thread(self.journal.record, kind, message.subject) is None:
+                raise NotFound(f"there is no {kind} `{message.subject}`")
+        await asyncio.to_thread(self.journal.post, message)
+        # It is durable; its new owner will act on it, at the latest when a lease runs out.
+        return {"id": message.data.get("id", message.subject), "created": True, "status": "posted"}
+
+    async def query(self, run: str, name: str, args: Sequence[Any]) -> Any:
+        """What a run answers to a question (`query(name, …)` in its code), running or ended."""
+        program = self._runs.runs[run].program if self._runs.knows(run) else None
+        if program is None:
+            scratch = Runs(
+                self.project.definitions, self._partition_of, keep_ended=True,
+                operations_max=self._operations_max,
+            )  # fmt: skip
+            history = await asyncio.to_thread(lambda: list(self.journal.histories([run])))
+            if not history:
+                raise NotFound(f"there is no run `{run}`", hint="`batuta ps` lists the runs")
+            found = scratch.restore(history)
+            program = found.program if found is not None else None
+        answers = program.queries if program is not None else {}
+        if name not in answers:
+            known = ", ".join(sorted(answers)) or "none"
+            raise NotFound(f"run `{run}` answers no query `{name}`", hint=f"it answers: {known}")
+        return answers[name](*args)
+
+    async def follow(
+        self, after: int, types: Sequence[str] = (), subject: str | None = None
+    ) -> AsyncIterator[Event]:
+        """Events behind `after`, gap-free and in order: those that are there, then each new
+        one as it is committed."""
+        moved = asyncio.Event()
+        self._followers.add(moved)
+        try:
+            while not self._stopping:
+                moved.clear()
+                head = await asyncio.to_thread(self.journal.head)
+                page = await asyncio.to_thread(
+                    partial(
+                        self.journal.read, after, FOLLOW_PAGE, types=types, subject=subject,
+                        before=head + 1,
+                    )  # fmt: skip
+                )
+                for event in page:
+                    yield event
+                    after = event.seq
+                if len(page) == FOLLOW_PAGE:
+                    continue
+                after = max(after, head)
+                await _wait(moved, 0.05 if self.journal.partitions > 1 else 5.0)
+        finally:
+            self._followers.discard(moved)
+
+    def stats(self) -> dict[str, float]:
+        """Counters and gauges of this server."""
+        found: dict[str, float] = {name: float(value) for name, value in self._counters.items()}
+        found["runs_in_memory"] = len(self._runs.runs)
+        found["runs_asleep"] = len(self._runs.asleep)
+        found["partitions"] = len(self.loop.epochs)
+        for queue, (running, waiting) in self.loop.dispatcher.lengths().items():
+            found[f"queue_running.{queue or 'default'}"] = running
+            found[f"queue_waiting.{queue or 'default'}"] = waiting
+        found.update({f"world.{name}": value for name, value in self.world.stats().items()})
+        return found
+
+
+async def _wait(moved: asyncio.Event, limit_s: float) -> None:
+    try:
+        async with asyncio.timeout(limit_s):
+            await moved.wait()
+    except TimeoutError:
+        pass
+
+

@@ -1,0 +1,105 @@
+"""What is asked of a system is checked before it is taken in: ids, names, input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from batuta.common.signature import check_call
+from batuta.kernel.errors import BatutaError, NotFound
+from batuta.workflow.deliveries import RESERVED
+from batuta.workflow.model import Definitions
+
+ID_MAX = 200
+
+
+class BadInput(BatutaError):
+    """What was given does not fit."""
+
+
+def validate(
+    definitions: Definitions,
+    type: str,
+    subject: str,
+    data: dict[str, Any],
+    new_id: Callable[[], str],
+) -> tuple[str, dict[str, Any]]:
+    """The subject and data to record, or a `BatutaError` that says what is wrong with them."""
+    check = CHECKS.get(type)
+    if check is None:
+        raise BadInput(f"nothing can be asked by `{type}`")
+    subject, data = check(definitions, subject, data, new_id)
+    check_id(subject)
+    return subject, data
+
+
+def check_id(id: str) -> None:
+    """Raises `BadInput` for an id that is too long or has control characters."""
+    if len(id) > ID_MAX:
+        raise BadInput(
+            f"the id `{id[:40]}…` has {len(id)} characters",
+            hint=f"an id may have {ID_MAX}; put the rest into the input",
+        )
+    if not id.isprintable():
+        raise BadInput(f"the id {id!r} has characters that cannot be printed")
+
+
+def _start(
+    definitions: Definitions, subject: str, data: dict[str, Any], new_id: Callable[[], str]
+) -> tuple[str, dict[str, Any]]:
+    name = data.get("workflow", "")
+    flow = definitions.workflows.get(name)
+    if flow is None:
+        known = ", ".join(sorted(definitions.workflows)) or "none"
+        raise NotFound(f"there is no workflow `{name}`", hint=f"defined are: {known}")
+    args, kwargs = data.get("args") or [], data.get("kwargs") or {}
+    problems = check_call(flow.fn, args, kwargs)
+    if problems:
+        first = problems[0]
+        raise BadInput(
+            f"the input does not fit workflow `{name}`: {first.message}",
+            at=flow.source,
+            hint=first.hint,
+        )
+    return subject or f"{name}-{new_id()[:12]}", {**data, "args": args, "kwargs": kwargs}
+
+
+def _fork(
+    definitions: Definitions, subject: str, data: dict[str, Any], new_id: Callable[[], str]
+) -> tuple[str, dict[str, Any]]:
+    id = data.get("id") or f"{subject}-fork-{new_id()[:6]}"
+    check_id(id)
+    return subject, {**data, "id": id}
+
+
+def _send(
+    definitions: Definitions, subject: str, data: dict[str, Any], new_id: Callable[[], str]
+) -> tuple[str, dict[str, Any]]:
+    type = data.get("type") or ""
+    if not type:
+        raise BadInput("an event needs a type", hint="`batuta send order.paid --subject …`")
+    if type.startswith(RESERVED):
+        raise BadInput(
+            f"events of type `{type}` are written by Batuta itself",
+            hint="choose a type that does not begin with " + ", ".join(RESERVED[:4]) + " …",
+        )
+    return subject, {**data, "id": data.get("id") or new_id()}
+
+
+def _as_it_is(
+    definitions: Definitions, subject: str, data: dict[str, Any], new_id: Callable[[], str]
+) -> tuple[str, dict[str, Any]]:
+    return subject, data
+
+
+CHECKS = {
+    "run.start": _start,
+    "run.fork": _fork,
+    "event.send": _send,
+    "run.signal": _as_it_is,
+    "run.cancel": _as_it_is,
+    "run.terminate": _as_it_is,
+    "run.retry": _as_it_is,
+    "run.undo": _as_it_is,
+    "dead.redrive": _as_it_is,
+}

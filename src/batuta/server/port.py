@@ -1,0 +1,53 @@
+"""What the server needs of a system: the part of `batuta.real.system.System` that it drives."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from batuta.common.problem import Problem
+from batuta.kernel.dispatch import Queue
+from batuta.kernel.event import Event
+from batuta.kernel.journal import Journal
+from batuta.workflow.model import Rule, Schedule, Workflow
+
+
+class Project(Protocol):
+    """What a folder defines."""
+
+    @property
+    def workflows(self) -> Mapping[str, Workflow[Any, Any]]: ...
+    @property
+    def rules(self) -> Mapping[str, Rule]: ...
+    @property
+    def schedules(self) -> Mapping[str, Schedule]: ...
+    @property
+    def queues(self) -> Mapping[str, Queue]: ...
+    @property
+    def problems(self) -> Sequence[Problem]: ...
+    @property
+    def folder(self) -> Path: ...
+
+
+class System(Protocol):
+    """One project on one journal in this process."""
+
+    @property
+    def journal(self) -> Journal: ...
+    @property
+    def project(self) -> Project: ...
+
+    async def submit(self, type: str, subject: str, data: dict[str, Any]) -> dict[str, Any]:
+        """Ask for something; it is durable when this returns."""
+
+    async def query(self, run: str, name: str, args: list[Any]) -> Any:
+        """Ask a run a question."""
+
+    def follow(
+        self, after: int, types: Sequence[str] = (), subject: str | None = None
+    ) -> AsyncIterator[Event]:
+        """Events after a seq, live, in order, without a gap."""
+
+    def stats(self) -> dict[str, float]:
+        """Counters and gauges."""

@@ -1,0 +1,264 @@
+"""What a run does next: the events and commands that follow from where it stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from batuta.common.failure import failure_of
+from batuta.kernel.errors import Cancelled, NotFound, TimedOut
+from batuta.kernel.event import Event, Message
+from batuta.kernel.machine import Decision
+from batuta.workflow.ask import Call, ChildCall, Sleep
+from batuta.workflow.asking import ASKING
+from batuta.workflow.program import Program
+from batuta.workflow.run import ENDED, Run, command_of, failure_data, run_record, seen
+
+if TYPE_CHECKING:
+    from batuta.workflow.runs import Runs
+
+SECOND = 1_000_000_000
+NAP = 5 * SECOND
+"""A run that waits for less than this stays in memory and is not recorded as sleeping."""
+
+
+def decide_arrivals(runs: Runs, now: int, into: Decision) -> None:
+    """What reaches runs from outside: due times, events they wait for, their children's ends.
+
+    A run that is not in memory is asked for through `into.load`; its arrivals wait.
+    """
+    for run_id in list(runs.due):
+        run = _present(runs, run_id, into)
+        if run is not None:
+            for key in runs.due.pop(run_id):
+                _due(runs, run, key, now, into)
+        elif run_id not in runs.asleep:
+            del runs.due[run_id]
+    met, runs.met = runs.met, []
+    for run_id, key, event in met:
+        run = _present(runs, run_id, into)
+        if run is not None:
+            _meet(runs, run, key, event, now, into)
+        elif run_id in runs.asleep:
+            runs.met.append((run_id, key, event))
+    ended, runs.ended_children = runs.ended_children, []
+    for run_id, key, event in ended:
+        run = _present(runs, run_id, into)
+        if run is not None:
+            _child_ended(run, key, event, now, into)
+        elif run_id in runs.asleep:
+            runs.ended_children.append((run_id, key, event))
+
+
+def _present(runs: Runs, run_id: str, into: Decision) -> Run | None:
+    run = runs.runs.get(run_id)
+    if run is None and run_id in runs.asleep:
+        into.load.append(run_id)
+    return run
+
+
+def _due(runs: Runs, run: Run, key: str, now: int, into: Decision) -> None:
+    program = run.program
+    if run.status != "running" or program is None:
+        return
+    if key == "deadline":
+        if run.deadline is not None and run.cancel_asked is None:
+            data = {"reason": "the deadline passed", "overdue": True}
+            _add(run, "run.cancel_asked", data, run.started, now, into)
+        return
+    # A run that was folded again has all its timers in the queue; the one that woke it has
+    # no key of its own.
+    ask = program.open.get(key) if key else None
+    if ask is None or ask.due is None or ask.due > now:
+        return
+    ask.due = None
+    if type(ask) is Call:
+        _ask_step(run, ask, now, into)
+    else:
+        kind = "timer.fired" if isinstance(ask, Sleep) else "wait.expired"
+        _add(run, kind, {"key": key}, ask.asked, now, into)
+
+
+def _meet(runs: Runs, run: Run, key: str, event: Event, now: int, into: Decision) -> None:
+    ask = run.program.open.get(key) if run.program is not None else None
+    if ask is not None:
+        runs.unwait(run, ask)
+        _add(run, "wait.met", {"key": key, "event": seen(event)}, event, now, into)
+
+
+def _child_ended(run: Run, key: str, event: Event, now: int, into: Decision) -> None:
+    if run.program is None or key not in run.program.open:
+        return
+    data: dict[str, Any] = {
+        "key": key, "id": event.subject, "status": event.type.removeprefix("run."),
+    }  # fmt: skip
+    for detail in ("result", "error"):
+        if detail in event.data:
+            data[detail] = event.data[detail]
+    _add(run, "child.ended", data, event, now, into)
+
+
+def decide_run(runs: Runs, run: Run, now: int, into: Decision) -> None:
+    """Everything that follows from a run that was touched."""
+    if run.status in ENDED:
+        _close(runs, run, into)
+        return
+    if run.status == "parked":
+        return
+    program = run.program
+    if run.stuck is not None:
+        _park(run, run.stuck, now, into)
+        return
+    if program is None:
+        _fail(run, run.misfit or NotFound("its workflow is gone"), now, into)
+        return
+    if program.dropped:
+        _drop(runs, run, program, now, into)
+    if program.wanted:
+        _ask(runs, run, program, now, into)
+    elif program.ended and not program.dropped:
+        _end(runs, run, program, now, into)
+        return
+    _rest(runs, run, program, now, into)
+
+
+def _add(
+    run: Run, type: str, data: dict[str, Any], cause: Event | int | None, now: int, into: Decision
+) -> Event:
+    event = Event(type, run.id, data, cause, now, None, run.partition)
+    into.events.append(event)
+    return event
+
+
+def _ask(runs: Runs, run: Run, program: Program, now: int, into: Decision) -> None:
+    waits_only = True
+    for ask in list(program.wanted.values()):
+        if type(ask) is Call:
+            waits_only = False
+            _ask_step(run, ask, now, into)
+        else:
+            ASKING[ask.kind].ask(runs, run, ask, now, into)
+    if waits_only:
+        # With a step in flight it stays as it is; else it may have come to rest.
+        runs.dirty[run.id] = run
+
+
+def _ask_step(run: Run, call: Call[Any], now: int, into: Decision) -> None:
+    attempt = call.attempt + 1
+    step = call.step
+    data: dict[str, Any] = {
+        "key": call.key, "name": step.name, "kind": step.kind, "attempt": attempt,
+    }  # fmt: skip
+    if call.data is not None:
+        data |= call.data
+    if call.undoes:
+        data["undoes"] = True
+    command = f"{run.id}/{call.key}.{attempt}"
+    if run.epoch:
+        command += f"r{run.epoch}"
+    event = Event("step.asked", run.id, data, call.cause, now, command, run.partition)
+    into.events.append(event)
+    into.commands.append(command_of(run, call, event))
+
+
+def _drop(runs: Runs, run: Run, program: Program, now: int, into: Decision) -> None:
+    for ask in program.dropped:
+        runs.unwait(run, ask)
+        if isinstance(ask, ChildCall):
+            reason = {"reason": f"its parent `{run.id}` does not wait for it any more"}
+            into.messages.append(
+                Message(
+                    f"{run.id}/{ask.key}/cancel", run.partition, "run.cancel",
+                    ask.id or f"{run.id}/{ask.key}", reason, program.cause, now,
+                )  # fmt: skip
+            )
+        kind = "step.cancelled" if type(ask) is Call else "wait.cancelled"
+        data: dict[str, Any] = {"key": ask.key}
+        if type(ask) is Call:
+            data["attempt"] = ask.attempt
+        into.events.append(
+            Event(kind, run.id, data, program.cause, now, ask.command, run.partition)
+        )
+        if ask.command is not None:
+            into.cancels.append(ask.command)
+
+
+def _end(runs: Runs, run: Run, program: Program, now: int, into: Decision) -> None:
+    error, cause = program.error, program.cause
+    if program.continued is not None:
+        _continue(runs, run, program, program.continued, now, into)
+    elif error is None and run.undoing:
+        _add(run, "run.cancelled", {"reason": "undone"}, cause, now, into)
+    elif error is None:
+        try:
+            result = program.workflow.codec.encode_result(program.result)
+        except Exception as misfit:  # what it returned cannot be stored
+            _fail(run, misfit, now, into)
+            return
+        _add(run, "run.completed", {"result": result}, cause, now, into)
+    elif isinstance(error, Cancelled) and run.overdue:
+        text = "the run's deadline passed"
+        _fail(run, TimedOut(text, {"message": text}), now, into)
+    elif isinstance(error, Cancelled) and run.cancel_asked is not None:
+        reason = run.cancel_asked.data["reason"]
+        _add(run, "run.cancelled", {"reason": reason}, cause, now, into)
+    else:
+        _fail(run, error, now, into)
+
+
+def _continue(
+    runs: Runs, run: Run, program: Program, stored: dict[str, Any], now: int, into: Decision
+) -> None:
+    base, _, count = run.id.rpartition("~")
+    new = f"{base}~{int(count) + 1}" if base and count.isdigit() else f"{run.id}~2"
+    ended = _add(run, "run.continued", {"id": new}, program.cause, now, into)
+    data = {
+        **stored, "workflow": run.workflow, "priority": run.priority,
+        "attributes": run.attributes, "parent": run.parent,
+    }  # fmt: skip
+    into.events.append(runs.start_event(new, data, ended, now, run.partition))
+
+
+def _fail(run: Run, error: BaseException, now: int, into: Decision) -> None:
+    cause = run.program.cause if run.program is not None else run.started
+    _add(run, "run.failed", {"error": failure_data(failure_of(error), None)}, cause, now, into)
+
+
+def _park(run: Run, stuck: BaseException, now: int, into: Decision) -> None:
+    error = failure_data(failure_of(stuck), None)
+    cause = run.program.cause if run.program is not None else run.started
+    event = _add(run, "run.parked", {"reason": str(stuck), "error": error}, cause, now, into)
+    run.recorded = "parked"
+    into.records.append(run_record(run, "parked", event, None))
+
+
+def _close(runs: Runs, run: Run, into: Decision) -> None:
+    """A run has ended: write its last row, tell its parent, let go of it."""
+    ended = run.ended
+    assert ended is not None
+    if run.program is not None:
+        for ask in run.program.open.values():
+            runs.unwait(run, ask)
+            if ask.command is not None:
+                into.cancels.append(ask.command)
+    into.records.append(run_record(run, run.status, ended, None))
+    if run.parent is not None and run.status != "continued":
+        runs.ended_children.append((run.parent["run"], run.parent["key"], ended))
+    runs.asleep.discard(run.id)
+    runs.forget(run)
+
+
+def _rest(runs: Runs, run: Run, program: Program, now: int, into: Decision) -> None:
+    """Where nothing is in flight the run only waits: it may leave memory."""
+    idle = not (run.inflight or program.wanted or program.dropped or program.ended)
+    wake = program.next_due(run.deadline) if idle else None
+    asleep = idle and (wake is None or wake - now > NAP)
+    status = "sleeping" if asleep else "running"
+    # A sleeping run's row says when to wake it and for what, so it follows every change of that.
+    rested = (wake, program.operations) if asleep else None
+    if status != run.recorded or rested != run.rested:
+        if run.recorded == "sleeping":
+            runs.stir(run)
+        run.recorded, run.rested = status, rested
+        into.records.append(run_record(run, status, program.cause, wake))
+    if asleep:
+        runs.rest(run)

@@ -1,0 +1,356 @@
+"""The machine of runs: what is in memory, what is due, and which event goes to which run."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Collection
+from typing import Any
+
+from batuta.common.keyed import u
+from batuta.common.pattern import compile_where
+from batuta.kernel.errors import NotFound
+from batuta.kernel.event import Event, Message, Record
+from batuta.kernel.machine import Decision
+from batuta.kernel.world import Outcome
+from batuta.workflow.ask import Ask, Call, EventWait
+from batuta.workflow.deciding import decide_arrivals, decide_run
+from batuta.workflow.fold import APPLY
+from batuta.workflow.model import Definitions
+from batuta.workflow.program import Program
+from batuta.workflow.replay import effective
+from batuta.workflow.requests import RECEIVE
+from batuta.workflow.run import ENDED, Run, command_of, failure_data, run_record, seen
+
+
+class Runs:
+    """All runs of the partitions that this server owns.
+
+    Parameters
+    ----------
+    definitions: the workflows, by name; replaced as a whole when the code is reloaded.
+    partition_of: id -> partition, as the journal divides them.
+    idle_max: how many runs that only wait are kept in memory; the others are folded again
+        from the journal when something happens to them.
+    operations_max: how many things one run may ask for before it has to `continue_as_new`.
+    keep_ended: whether runs that ended stay in memory (to ask them something).
+    """
+
+    kind = "run"
+    active = ("running", "sleeping")
+    handles = (*APPLY, "run.started", "*")
+    receives = ("run.start", *RECEIVE)
+    wants_history = ("run.retry", "run.fork", "run.undo")
+
+    def __init__(
+        self,
+        definitions: Definitions,
+        partition_of: Callable[[str], int],
+        *,
+        idle_max: int = 1000,
+        operations_max: int = 10_000,
+        keep_ended: bool = False,
+    ) -> None:
+        self.definitions = definitions
+        self.partition_of = partition_of
+        self.idle_max = idle_max
+        self.operations_max = operations_max
+        self.keep_ended = keep_ended
+        self.owned: Collection[int] = ()
+        self.runs: dict[str, Run] = {}
+        self.dirty: dict[str, Run] = {}
+        self.idle: dict[str, None] = {}
+        self.asleep: set[str] = set()
+        self.commands: dict[str, tuple[Run, Call[Any]]] = {}
+        self.recovered: list[tuple[Run, Call[Any]]] = []
+        self.timers: list[tuple[int, str, str]] = []
+        self.due: dict[str, list[str]] = {}
+        self.met: list[tuple[str, str, Event]] = []
+        self.ended_children: list[tuple[str, str, Event]] = []
+        self._waits: dict[str, dict[tuple[str, str], tuple[str | None, Any]]] = {}
+        self._stale = 0
+
+    # -- what is in memory -----------------------------------------------------------------
+
+    def own(self, partitions: Collection[int], now: int) -> None:
+        """Keep to these partitions; the runs of others are forgotten as they are."""
+        self.owned = set(partitions)
+        for run in [run for run in self.runs.values() if run.partition not in self.owned]:
+            self.forget(run)
+
+    def recover(self, record: Record) -> bool:
+        """After a start: a run that sleeps costs its timer only; one in flight is wanted."""
+        if record.status != "sleeping":
+            return True
+        self.asleep.add(record.id)
+        if record.wake is not None:
+            heapq.heappush(self.timers, (record.wake, record.id, ""))
+        for wait in record.data.get("waits", ()):
+            where = None if wait.get("where") is None else compile_where(wait["where"])
+            self.wait(record.id, wait["key"], wait["type"], wait.get("subject"), where)
+        return False
+
+    def knows(self, subject: str) -> bool:
+        """Whether the run is in memory."""
+        return subject in self.runs
+
+    def record_of(self, subject: str) -> Record | None:
+        """The row of a run that is in memory."""
+        run = self.runs.get(subject)
+        return None if run is None else run_record(run, run.status, None, None)
+
+    def load(self, record: Record, history: list[Event]) -> None:
+        """Fold a run again; steps that are in flight are asked of the world once more."""
+        run = self.restore(history)
+        if run is not None:
+            run.recorded = record.status
+            if record.status == "parked":
+                run.status = "parked"
+
+    def restore(self, history: list[Event]) -> Run | None:
+        """Fold the events of one run; None where nothing is left to go on with."""
+        events = effective(history)
+        marks = {event.data["name"] for event in events if event.type == "patch.marked"}
+        run: Run | None = None
+        last = len(events) - 1
+        for at, event in enumerate(events):
+            if run is None:
+                if event.type == "run.started":
+                    run = self.begin(event, marks, replaying=at < last)
+                continue
+            if run.program is not None:
+                run.program.replaying = at < last
+            handler = APPLY.get(event.type)
+            if handler is not None:
+                handler(self, run, event)
+        if run is None:
+            return None
+        self.asleep.discard(run.id)
+        if run.status in ENDED and not self.keep_ended:
+            self.forget(run)
+            return None
+        if run.program is not None:
+            for ask in run.program.open.values():
+                if type(ask) is Call and ask.command is not None:
+                    self.recovered.append((run, ask))
+        self.dirty[run.id] = run
+        return run
+
+    def forget(self, run: Run) -> None:
+        """Let go of a run; what it has in the journal stays."""
+        if run.program is not None:
+            for ask in run.program.open.values():
+                if ask.command is not None:
+                    self.commands.pop(ask.command, None)
+                if ask.due is not None:
+                    self._stale += 1
+            run.program.close()
+        if run.deadline is not None:
+            self._stale += 1
+        self.runs.pop(run.id, None)
+        self.dirty.pop(run.id, None)
+        self.idle.pop(run.id, None)
+
+    def rest(self, run: Run) -> None:
+        """A run only waits: keep it in memory while there is room."""
+        self.asleep.add(run.id)
+        self.idle.pop(run.id, None)
+        self.idle[run.id] = None
+        while len(self.idle) > self.idle_max:
+            oldest = next(iter(self.idle))
+            del self.idle[oldest]
+            evicted = self.runs.get(oldest)
+            if evicted is not None and oldest not in self.dirty:
+                del self.runs[oldest]
+                if evicted.program is not None:
+                    evicted.program.close()
+
+    def stir(self, run: Run) -> None:
+        """A run does more than wait again."""
+        self.asleep.discard(run.id)
+        self.idle.pop(run.id, None)
+
+    # -- waiting for users' events ---------------------------------------------------------
+
+    def wait(self, run: str, key: str, type: str, subject: str | None, where: Any) -> None:
+        """Note down that a run waits for an event."""
+        self._waits.setdefault(type, {})[run, key] = (subject, where)
+
+    def unwait(self, run: Run, ask: Ask[Any]) -> None:
+        """It does not wait any more."""
+        if isinstance(ask, EventWait):
+            self._waits.get(ask.type, {}).pop((run.id, ask.key), None)
+
+    def observe(self, event: Event) -> None:
+        """See who waits for a user's event, also for one that another server wrote."""
+        for (run, key), (subject, where) in self._waits.get(event.type, {}).items():
+            if (subject is None or subject == event.subject) and (
+                where is None or where.test(seen(event))
+            ):
+                self.met.append((run, key, event))
+
+    # -- messages and outcomes -------------------------------------------------------------
+
+    def receive(
+        self, message: Message, record: Record | None, history: list[Event], into: Decision
+    ) -> dict[str, Any]:
+        """Answer what people, rules and other runs ask for."""
+        if message.type == "run.start":
+            return self._start(message, record, into)
+        if record is None:
+            raise NotFound(
+                f"there is no run `{message.subject}`", hint="`batuta ps` lists the runs"
+            )
+        return RECEIVE[message.type](self, message, record, history, into)
+
+    def _start(self, message: Message, record: Record | None, into: Decision) -> dict[str, Any]:
+        id, data = message.subject, message.data
+        known = self.runs.get(id)
+        if known is None and record is None:
+            into.events.append(
+                self.start_event(id, data, message.cause, message.time, message.partition)
+            )
+            return {"id": id, "created": True, "status": "running"}
+        status = known.status if known is not None else record.status if record else ""
+        parent = data.get("parent")
+        if parent is not None and isinstance(message.cause, Event | int):
+            error = {"type": "batuta:Conflict", "message": f"there is a run `{id}` already"}
+            ended = {"key": parent["key"], "id": id, "status": "failed", "error": error}
+            into.events.append(
+                Event(
+                    "child.ended", parent["run"], ended, message.cause, message.time, None,
+                    message.partition,
+                )  # fmt: skip
+            )
+        return {"id": id, "created": False, "status": status}
+
+    def start_event(
+        self, id: str, data: dict[str, Any], cause: Event | int | None, now: int, partition: int
+    ) -> Event:
+        """The `run.started` of a new run. Raises `NotFound` for an unknown workflow."""
+        flow = self.definitions.workflows.get(data["workflow"])
+        if flow is None:
+            known = ", ".join(sorted(self.definitions.workflows)) or "none"
+            raise NotFound(
+                f"there is no workflow `{data['workflow']}`", hint=f"defined are: {known}"
+            )
+        deadline = data.get("deadline")
+        if deadline is None and flow.deadline is not None:
+            deadline = now + flow.deadline
+        started: dict[str, Any] = {
+            "workflow": flow.name,
+            "args": data.get("args", []),
+            "kwargs": data.get("kwargs", {}),
+            "definition": flow.source,
+            "source": flow.code_hash,
+            "priority": data.get("priority", flow.priority),
+            "deadline": deadline,
+            "attributes": data.get("attributes", {}),
+        }
+        for optional in ("parent", "trigger"):
+            if data.get(optional) is not None:
+                started[optional] = data[optional]
+        return Event("run.started", id, started, cause, now, None, partition)
+
+    def finish(self, outcome: Outcome, now: int, into: Decision) -> None:
+        """Record how a step ended; after a failure, when it is tried again."""
+        entry = self.commands.get(outcome.command)
+        if entry is None:
+            return
+        run, call = entry
+        asked = call.asked
+        assert asked is not None
+        data: dict[str, Any] = {"key": call.key, "attempt": call.attempt}
+        if outcome.failure is None:
+            kind = "step.completed"
+            data["result"] = outcome.value
+        else:
+            kind = "step.failed"
+            data["error"] = failure_data(outcome.failure, outcome)
+            data["retry_at"] = self._retry_at(run, call, outcome, now)
+        data["started"] = outcome.started or asked.time
+        if "heartbeat" in outcome.detail:
+            data["heartbeat"] = outcome.detail["heartbeat"]
+        into.events.append(Event(kind, run.id, data, asked, now, outcome.command, run.partition))
+
+    def _retry_at(self, run: Run, call: Call[Any], outcome: Outcome, now: int) -> int | None:
+        failure, retry = outcome.failure, call.step.retry
+        assert failure is not None
+        bases = outcome.detail.get("bases", ())
+        if not failure.retryable or not retry.allows(failure.type, bases, call.attempt):
+            return None
+        return now + retry.delay(call.attempt, u(0, run.id, call.key, call.attempt, "retry"))
+
+    # -- folding and deciding --------------------------------------------------------------
+
+    def apply(self, event: Event) -> None:
+        """Fold one event of a run, or see whether a run waits for a user's event."""
+        handler = APPLY.get(event.type)
+        if handler is not None:
+            run = self.runs.get(event.subject)
+            if run is not None:
+                handler(self, run, event)
+        elif event.type == "run.started":
+            self.begin(event, set(), replaying=False)
+        elif self._waits:
+            self.observe(event)
+
+    def begin(self, event: Event, marks: set[str], *, replaying: bool) -> Run:
+        """A run starts: its coroutine is made, and driven to the first thing it waits for."""
+        run = Run(event)
+        self.runs[run.id] = run
+        self.dirty[run.id] = run
+        if run.deadline is not None:
+            heapq.heappush(self.timers, (run.deadline, run.id, "deadline"))
+        flow = self.definitions.workflows.get(run.workflow)
+        if flow is None:
+            run.stuck = NotFound(
+                f"workflow `{run.workflow}` is not defined any more",
+                at=event.data["definition"],
+                hint=f"bring it back, then `batuta retry {run.id}`",
+            )
+            return run
+        try:
+            args, kwargs = flow.codec.decode_call(event.data["args"], event.data["kwargs"])
+            coro = flow.fn(*args, **kwargs)
+        except Exception as misfit:  # input that does not fit the signature ends this run only
+            run.misfit = misfit
+            return run
+        program = run.program = Program(coro, run.id, flow, self.operations_max)
+        program.patches = marks
+        program.replaying = replaying
+        program.cause, program.now = event, event.time
+        program.begin()
+        return run
+
+    def next_wake(self) -> int | None:
+        """When the next timer, retry or deadline is due."""
+        return self.timers[0][0] if self.timers else None
+
+    def decide(self, now: int, into: Decision) -> None:
+        """Ask for what programs want, fire what is due, end what has ended."""
+        timers = self.timers
+        while timers and timers[0][0] <= now:
+            _, run_id, key = heapq.heappop(timers)
+            self.due.setdefault(run_id, []).append(key)
+        if self.due or self.met or self.ended_children:
+            decide_arrivals(self, now, into)
+        if self.recovered:
+            recovered, self.recovered = self.recovered, []
+            for run, call in recovered:
+                if call.asked is not None and call.command in self.commands:
+                    into.commands.append(command_of(run, call, call.asked))
+        if self.dirty:
+            dirty, self.dirty = self.dirty, {}
+            for run in dirty.values():
+                decide_run(self, run, now, into)
+        if self._stale > 1000 and self._stale * 2 > len(timers):
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Take the timers of runs that ended out of the queue."""
+        self._stale = 0
+        self.timers = [
+            entry for entry in self.timers if entry[1] in self.runs or entry[1] in self.asleep
+        ]
+        heapq.heapify(self.timers)
+
