@@ -5,12 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batuta.common.keyed import Keyed, bits, u
+from batuta.common.keyed import Keyed, Part, bits, u
 
 PARTS = st.lists(
-    st.one_of(
-        st.text(max_size=4), st.integers(), st.booleans(), st.none(), st.binary(max_size=4)
-    ),
+    st.one_of(st.text(max_size=4), st.integers(), st.booleans(), st.none(), st.binary(max_size=4)),
     max_size=4,
 )
 
@@ -25,7 +23,18 @@ def test_two_names_are_two_numbers(a: list[str], b: list[str]) -> None:
 
 
 def test_the_encoding_is_unambiguous() -> None:
-    names = [("a", "bc"), ("ab", "c"), ("abc",), ("1",), (1,), (True,), (b"1",), (1.0,), (None,), ()]
+    names: list[tuple[Part, ...]] = [
+        ("a", "bc"),
+        ("ab", "c"),
+        ("abc",),
+        ("1",),
+        (1,),
+        (True,),
+        (b"1",),
+        (1.0,),
+        (None,),
+        (),
+    ]
     assert len({bits(0, *name) for name in names}) == len(names)
 
 
@@ -37,7 +46,9 @@ def test_a_stream_is_the_short_way(seed: int, who: str, what: str, attempt: int,
 
 
 def test_u_of_a_stream() -> None:
-    assert Keyed(3).stream("run-1").u("charge", 2, "duration") == u(3, "run-1", "charge", 2, "duration")
+    assert Keyed(3).stream("run-1").u("charge", 2, "duration") == u(
+        3, "run-1", "charge", 2, "duration"
+    )
 
 
 def test_numbers_are_stable_between_versions() -> None:

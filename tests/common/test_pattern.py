@@ -98,7 +98,7 @@ def test_readable() -> None:
     [
         lambda: 1 < field("a") < 5,
         lambda: (field("a") == 1) and (field("b") == 2),
-        lambda: (field("a") == 1) & True,
+        lambda: (field("a") == 1) & True,  # type: ignore[operator]
         lambda: field("a..b"),
         lambda: field("a") == object(),
         lambda: field("a") > None,

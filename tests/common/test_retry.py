@@ -71,7 +71,9 @@ def test_never_wins() -> None:
     assert not allows(rule, Declined)
 
 
-@pytest.mark.parametrize("name", ["Declined", name_of(Declined), "ValueError", "builtins:ValueError"])
+@pytest.mark.parametrize(
+    "name", ["Declined", name_of(Declined), "ValueError", "builtins:ValueError"]
+)
 def test_names_do_as_well_as_classes(name: str) -> None:
     assert allows(retry(on=(name,)), Declined)
     assert not allows(retry(on=(name,)), KeyError)

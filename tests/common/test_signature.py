@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.common import samples
+from tests.common.samples import Item, Level, Order, charge, only_names, simple, unresolved
 
 from batuta.common.codec import (
     SignatureCodec,
@@ -22,8 +24,6 @@ from batuta.common.codec import (
     signature_codec,
 )
 from batuta.kernel.errors import BatutaError
-from tests.common import samples
-from tests.common.samples import Item, Level, Order, charge, only_names, simple, unresolved
 
 ORDER = Order(id="1", items=[Item("a", Decimal("1.20"))])
 
@@ -66,7 +66,9 @@ def test_results_come_back() -> None:
 SPREAD = st.integers(0, 3)
 
 
-@given(st.lists(st.integers(), max_size=4), st.dictionaries(st.sampled_from("abcdex"), st.integers()))
+@given(
+    st.lists(st.integers(), max_size=4), st.dictionaries(st.sampled_from("abcdex"), st.integers())
+)
 def test_binds_exactly_as_python_does(args: list[int], kwargs: dict[str, int]) -> None:
     def plain(a: int, b: int = 1, *, c: int, d: int = 2) -> None: ...
     def names(a: int, /, b: int, **rest: int) -> None: ...

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from batuta.common.codec import SignatureCodec, signature_codec
@@ -60,6 +61,7 @@ class Gauge:
 
 
 gauge = Gauge()
+marker: ContextVar[str | None] = ContextVar("marker", default=None)
 release = threading.Event()
 notes: list[Any] = []
 
@@ -204,6 +206,38 @@ def hang_thread() -> str:
     release.wait(20)
     notes.append(current().cancelled)
     return "late"
+
+
+@mode("async")
+async def hold_loop() -> None:
+    await asyncio.sleep(0)
+    try:
+        while True:
+            len(notes)
+    except Exception:
+        notes.append("swallowed")
+
+
+@mode("async")
+async def block_loop(seconds: float) -> None:
+    time.sleep(seconds)  # noqa: ASYNC251 - what it should not do
+
+
+@mode("async")
+async def mark() -> str | None:
+    before = marker.get()
+    marker.set("marked")
+    return before
+
+
+@mode("thread")
+def spin() -> None:
+    try:
+        while True:
+            len(notes)
+    except BaseException as error:
+        notes.append(type(error).__name__)
+        raise
 
 
 @mode("thread")

@@ -11,6 +11,7 @@ import pytest
 from tests.real import steps
 from tests.real.support import Harness, run, until
 
+from batuta.kernel.errors import BatutaError
 from batuta.real.context import current
 
 
@@ -234,13 +235,45 @@ def test_a_long_line_of_quick_steps_lets_others_have_a_turn() -> None:
 
 def test_what_one_step_sets_in_its_context_is_not_seen_by_the_next() -> None:
     async def story(it: Harness) -> None:
-        with pytest.raises(Exception, match="only known inside a step"):
-            current()
-        await it.value(it.ask(steps.who))
-        with pytest.raises(Exception, match="only known inside a step"):
-            current()
+        for id in [it.ask(steps.mark) for _ in range(5)]:
+            assert await it.value(id) is None
+        assert steps.marker.get() is None
 
     run(story)
+
+
+def test_current_outside_of_a_step_says_so() -> None:
+    with pytest.raises(BatutaError, match="only known inside a step"):
+        current()
+
+
+def test_a_thread_that_computes_for_ever_is_ended_after_its_grace() -> None:
+    async def story(it: Harness) -> None:
+        failure = await it.failure(it.ask(steps.spin, timeout_s=0.1))
+        assert failure.type == "batuta:TimedOut"
+        await until(lambda: it.world.stats()["thread.abandoned"] == 0)
+        assert steps.notes == ["StepStopped"]
+        assert await it.value(it.ask(steps.nap_thread, 0.0)) == "rested"
+
+    run(story, stop_grace_s=0.1)
+
+
+def test_a_coroutine_that_holds_the_loop_is_named_and_stopped(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story(it: Harness) -> None:
+        behind = it.ask(steps.nap, 0.0)
+        failure = await it.failure(it.ask(steps.hold_loop, timeout_s=1))
+        assert failure.type == "batuta:TimedOut"
+        assert "`hold_loop` held the event loop for too long, at " in failure.message
+        assert "steps.py:" in failure.message
+        assert await it.value(behind) == "rested"
+        assert steps.notes == []
+        failure = await it.failure(it.ask(steps.block_loop, 60.0))
+        assert "`block_loop` held the event loop" in failure.message
+
+    run(story, held_limit_s=0.5)
+    assert "hold_loop has held the event loop for 1 s at" in caplog.text
 
 
 def test_a_command_of_an_unknown_kind_fails() -> None:

@@ -64,10 +64,11 @@ def test_outside_of_steps_output_goes_where_it_went(
     before = sys.stdout
 
     async def story(it: Harness) -> None:
+        await it.value(it.ask(steps.speak, "the step says"))
+        assert sys.stdout is not before
         sys.stdout.write("the server says\n")
         sys.stdout.flush()
         assert not sys.stdout.isatty()
-        await it.value(it.ask(steps.speak, "the step says"))
 
     run(story, sink=sink(tmp_path))
     assert sys.stdout is before

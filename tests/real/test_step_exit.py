@@ -45,10 +45,14 @@ def test_a_step_that_raises_a_cancellation_of_its_own_just_fails() -> None:
 def test_outside_of_a_step_and_in_a_child_exit_is_exit() -> None:
     code = """
 import asyncio, os
+before = os._exit
+from batuta.kernel.world import Command
 from batuta.real.world import RealWorld
 from batuta.real.context import StepContext, running
 async def main():
     world = RealWorld(lambda outcomes: None)
+    world.perform(Command("r/0.1", "none", "none", {}, None))
+    assert os._exit is not before
     running.set(StepContext("r/1.1", "forks", 1))
     child = os.fork()
     if child == 0:
@@ -67,8 +71,11 @@ def test_the_guard_goes_with_the_last_world() -> None:
     before = os._exit
 
     async def story(it: Harness) -> None:
+        assert os._exit is before
+        await it.value(it.ask(steps.double, 1))
         assert os._exit is not before
         second = Harness()
+        await second.value(second.ask(steps.double, 1))
         await second.world.close()
         await second.world.close()
         assert os._exit is not before

@@ -17,7 +17,7 @@ from batuta.kernel.errors import Conflict, NotFound
 from batuta.kernel.event import Event, Record
 from batuta.kernel.journal import Batch
 from batuta.kernel.sqlite import SqliteJournal
-from batuta.workflow.model import Definitions, Rule, Schedule, Workflow, workflow
+from batuta.workflow.model import Definitions, Rule, Schedule, workflow
 
 S = 1_000_000_000
 START = 1_760_000_000 * S
@@ -47,22 +47,6 @@ class FakeProject:
     definitions: Definitions
     problems: list[Problem] = field(default_factory=list)
     folder: Path = Path("examples/shop")
-
-    @property
-    def workflows(self) -> dict[str, Workflow[Any, Any]]:
-        return self.definitions.workflows
-
-    @property
-    def rules(self) -> dict[str, Rule]:
-        return self.definitions.rules
-
-    @property
-    def schedules(self) -> dict[str, Schedule]:
-        return self.definitions.schedules
-
-    @property
-    def queues(self) -> dict[str, Queue]:
-        return self.definitions.queues
 
 
 def shop() -> FakeProject:
@@ -153,7 +137,7 @@ class FakeSystem:
                         await self._moved.wait()
 
     def stats(self) -> dict[str, float]:
-        return {"steps_total": 12, "commit_seconds": 0.25, 'queue_length{queue="bank"}': 3}
+        return {"steps": 12, "commit_seconds": 0.25, "queue_waiting.bank": 3, "world.clock.jumps": 1}
 
 
 def story(system: FakeSystem, id: str = "order-1", *, ok: bool = True) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from batuta.cli.client import Client, connect
 from batuta.cli.out import Out, clean
-from batuta.cli.run import wait_for
+from batuta.cli.run import ENDED, wait_for
 from batuta.cli.values import json_value, loose_value
 
 
@@ -72,22 +72,44 @@ def query(args: argparse.Namespace, out: Out) -> int:
 def _ask(args: argparse.Namespace, out: Out, type: str, data: dict[str, Any], verb: str) -> int:
     """Ask something of a run; a new run that comes of it is printed, and waited for on request."""
     with connect(args) as client:
+        # Without a server nobody else does what was asked, so it is done here.
+        wait = getattr(args, "wait", False) or (not client.served and type in FINISHED_HERE)
+        before = client.head() if wait else 0
         answer = client.submit(type, args.id, data)
+        if type in ENDING and answer.get("status") in ENDED:
+            return _ended(args.id, answer, out, ENDING[type])
         made = answer.get("id")
         new = made if made and made != args.id else None
-        if out.json:
-            out.value({"id": args.id} | answer)
-        else:
-            out.done(verb, clean(args.id) + (f" as {clean(new)}" if new else ""))
-            if new:
-                out.line(new)
-        # Without a server nobody else does what was asked, so it is done here.
-        if getattr(args, "wait", False) or (not client.served and type in FINISHED_HERE):
-            return wait_for(client, new or args.id, out)
-        _unserved(client, out, "the run goes on with the next `batuta up`")
+        if not (out.json and wait):
+            _say(args.id, new, answer, out, verb)
+        if wait:
+            return wait_for(client, new or args.id, out, after=before)
+        if type != "run.terminate":
+            _unserved(client, out, "the run goes on with the next `batuta up`")
     return 0
 
 
+def _say(id: str, new: str | None, answer: dict[str, Any], out: Out, verb: str) -> None:
+    if out.json:
+        out.value({"id": id} | answer)
+        return
+    out.done(verb, clean(id) + (f" as {clean(new)}" if new else ""))
+    if new:
+        out.line(new)
+
+
+def _ended(id: str, answer: dict[str, Any], out: Out, wanted: str) -> int:
+    """It was over before it could be stopped: nothing is done, and that is said."""
+    if out.json:
+        out.value(answer)
+    elif answer["status"] == wanted:
+        out.done(wanted.capitalize(), clean(id))
+    else:
+        out.note(f"Nothing to do: run {clean(id)} has ended before ({answer['status']})")
+    return 0
+
+
+ENDING = {"run.cancel": "cancelled", "run.terminate": "terminated"}
 FINISHED_HERE = ("run.cancel", "run.retry", "run.fork", "run.undo")
 
 

@@ -38,10 +38,11 @@ def logs(args: argparse.Namespace, out: Out) -> int:
         if not events and not args.follow:
             raise NotFound(f"nothing happened to `{args.id}`", hint="`batuta ps` lists the runs")
         seen = client.output(args.id)
-        _print(events, seen, out)
+        asked: dict[str, Event] = {}
+        _print(events, seen, out, asked)
         if not args.follow or _ended(events):
             return 0
-        return _go_on(client, args.id, events[-1].seq if events else 0, len(seen), out)
+        return _go_on(client, args.id, events[-1].seq if events else 0, len(seen), out, asked)
 
 
 def _all(client: Client, id: str) -> list[Event]:
@@ -58,26 +59,31 @@ def _ended(events: list[Event]) -> bool:
     return bool(last) and last[-1] in ENDED
 
 
-def _go_on(client: Client, id: str, after: int, seen: int, out: Out) -> int:
+def _go_on(
+    client: Client, id: str, after: int, seen: int, out: Out, asked: dict[str, Event]
+) -> int:
     for ticks, event in enumerate(client.follow(after, subject=id), 1):
         ended = event is not None and _ended([event])
         if ended or ticks % OUTPUT_TICKS == 0 or event is not None:
             lines = client.output(id)
-            _print([], lines[seen:], out)
+            _print([], lines[seen:], out, asked)
             seen = len(lines)
         if event is not None:
-            _print([event], [], out)
+            _print([event], [], out, asked)
         if ended:
             return 0
     return 0
 
 
-def _print(events: Iterable[Event], lines: Iterable[str], out: Out) -> None:
+def _print(
+    events: Iterable[Event], lines: Iterable[str], out: Out, asked: dict[str, Event]
+) -> None:
+    """Print both in the order of time; `asked` keeps the askings, which lend outcomes a name."""
     printed = [found for line in lines if (found := printed_line(line))]
     merged: list[Event | Printed] = sorted([*events, *printed], key=lambda each: each.time)
     for each in merged:
         if isinstance(each, Event):
-            out.value(event_json(each)) if out.json else out.line(_event_line(each, out))
+            out.value(event_json(each)) if out.json else out.line(_event_line(each, out, asked))
         elif out.json:
             out.value(each._asdict())
         else:
@@ -85,9 +91,11 @@ def _print(events: Iterable[Event], lines: Iterable[str], out: Out) -> None:
             out.line(f"{out.paint(clock(each.time), 'grey')}  {mark} {clean(each.text)}")
 
 
-def _event_line(event: Event, out: Out) -> str:
+def _event_line(event: Event, out: Out, asked: dict[str, Event]) -> str:
     place = (event.command or "").rpartition("/")[2]
-    text = sentence(event, None)
+    if event.type == "step.asked" and event.command:
+        asked[event.command] = event
+    text = sentence(event, asked.get(event.command or ""))
     colour = "red" if event.type in ("step.failed", "run.failed") else ""
     where = out.paint(f" [{place}]", "grey") if place else ""
     return f"{out.paint(clock(event.time), 'grey')}  {out.paint(clean(text), colour)}{where}"

@@ -10,16 +10,14 @@ from typing import Any
 
 from batuta.cli.check import show_problems
 from batuta.cli.client import Row
-from batuta.cli.out import Out
-from batuta.cli.place import Place, Server
+from batuta.cli.out import Out, now
+from batuta.cli.place import Place, Server, read_output
 from batuta.cli.project import Project, load
-from batuta.cli.storage import LOGS, Host, open_journal
+from batuta.cli.storage import Host, open_journal
 from batuta.common.duration import nanoseconds
-from batuta.kernel.clock import now
 from batuta.kernel.errors import NotFound
 from batuta.kernel.event import Event
 from batuta.kernel.journal import Journal
-from batuta.real.output import log_path
 from batuta.workflow.view import as_json, run_view, search, why_chain
 
 TICK_S = 0.05
@@ -150,11 +148,7 @@ class Local:
                 time.sleep(TICK_S)
 
     def output(self, id: str) -> list[str]:
-        path = log_path(self._place.state / LOGS, id)
-        try:
-            return path.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
-            return []
+        return read_output(self._place.state, id)
 
     def workflows(self) -> list[Row]:
         counts: dict[str, dict[str, int]] = {}

@@ -71,7 +71,7 @@ def run_cells(row: Row, at: int, out: Out) -> list[str | Cell]:
     ended = row["ended"]
     reason = row["reason"]
     if row["status"] == "sleeping" and row.get("wake"):
-        reason = f"{reason or 'sleeps'}, wakes {ago(row['wake'], at)}"
+        reason = f"{reason}, wakes {ago(row['wake'], at)}".removeprefix(", ")
     return [
         out.status(row["status"]),
         row["id"],
@@ -216,7 +216,8 @@ def _attempt(attempt: Row, at: int, width: int | None) -> str:
 def error_text(error: Row, width: int | None) -> str:
     """An error in one line: `ValueError: what it said`."""
     kind = str(error.get("type", "")).rpartition(":")[2]
-    text = " ".join(f"{kind}: {error.get('message', '')}".split())
+    message = str(error.get("message", ""))
+    text = " ".join((f"{kind}: {message}" if kind else message).split())
     return clean(text if width is None or len(text) <= width else text[: width - 1] + "…")
 
 

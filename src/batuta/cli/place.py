@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from batuta.kernel.errors import BatutaError
+from batuta.real.output import log_path
 
 STATE = ".batuta"
 DATABASE = "journal.db"
 SERVER = "server.json"
+LOGS = "logs"
 PORT = 8420
 
 
@@ -164,3 +166,12 @@ def no_journal(place: Place) -> BatutaError:
         hint="go to the project's folder, name it with --project DIR, or a server with --url URL; "
         "`batuta up DIR` makes a journal",
     )
+
+
+def read_output(state: Path, run: str) -> list[str]:
+    """What the steps of a run printed: lines `TIME KEY.ATTEMPT out|err TEXT`."""
+    try:
+        text = log_path(state / LOGS, run).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return text.splitlines()

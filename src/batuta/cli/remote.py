@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import queue
-import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from batuta.cli.client import Row
-from batuta.cli.place import Place, Server
+from batuta.cli.place import Place, Server, read_output
 from batuta.kernel.errors import BatutaError, Conflict, NotFound
 from batuta.kernel.event import Event
 
@@ -125,8 +124,10 @@ class Remote:
             self._come_back()
 
     def output(self, id: str) -> list[str]:
-        answer = self._get(f"/api/runs/{quote(id, safe='')}/output")
-        return str(answer["text"]).splitlines()
+        """Out of the file, where the server keeps it on this machine; otherwise nothing."""
+        server = self._place.server()
+        here = server is not None and server.url == self._url
+        return read_output(self._place.state, id) if here else []
 
     def workflows(self) -> list[Row]:
         rows: list[Row] = self._get("/api/workflows")["workflows"]
@@ -321,11 +322,14 @@ def event_of(value: Row) -> Event:
     )
 
 
-def reachable(url: str, timeout_s: float = 0.5) -> bool:
-    """Whether anything listens there."""
+def answers(url: str, timeout_s: float = 1.0) -> bool:
+    """Whether a server answers there; one that is suspended does not."""
     parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
     try:
-        with socket.create_connection((parts.hostname or "", parts.port or 80), timeout_s):
-            return True
-    except OSError:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status in (200, 503)
+    except (OSError, http.client.HTTPException):
         return False
+    finally:
+        connection.close()

@@ -43,11 +43,19 @@ def run(args: argparse.Namespace, out: Out) -> int:
         id = str(answer["id"])
         if args.detach:
             return _detached(client, answer, out)
+        steps = out.live or args.follow
         if not answer.get("created", True):
             out.note(f"Run {clean(id)} was started before; this is the same one")
-        elif out.live or args.follow:
+            return wait_for(client, id, out, after=_before_last(client, id), steps=steps)
+        if steps:
             out.done("Started", f"{clean(id)} ({clean(args.workflow)})")
-        return wait_for(client, id, out, steps=out.live or args.follow)
+        return wait_for(client, id, out, steps=steps)
+
+
+def _before_last(client: Client, id: str) -> int:
+    """Just before what last became of a run: an end that a retry made undone does not count."""
+    last = client.events(0, 1, types=("run.*",), subject=id, newest_first=True)
+    return last[0].seq - 1 if last else 0
 
 
 def _detached(client: Client, answer: Row, out: Out) -> int:

@@ -6,22 +6,22 @@ import asyncio
 import importlib
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from batuta.cli.place import Place, no_journal
+from batuta.cli.out import now
+from batuta.cli.place import LOGS, Place, no_journal
 from batuta.cli.project import Project
-from batuta.kernel.clock import now
 from batuta.kernel.errors import BatutaError
-from batuta.kernel.journal import Journal
+from batuta.kernel.journal import Journal, Lease
 from batuta.kernel.sqlite import SqliteJournal
 from batuta.real.output import LogFiles
 from batuta.real.system import System
 
 T = TypeVar("T")
-LOGS = "logs"
 START_S = 60.0
+WATCH_S = 0.1
 
 
 def open_journal(place: Place, *, make: bool) -> Journal:
@@ -140,3 +140,22 @@ class Host:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def outlast(journal: Journal, said: Callable[[str], None]) -> None:
+    """Wait until a lease that nobody renews has run out; return at once where one is renewed.
+
+    Parameters
+    ----------
+    said: is told once that there is something to wait for.
+    """
+    first = _held(journal)
+    if first is None:
+        return
+    said(f"Waiting for the lease of {first.owner} to run out")
+    while (held := _held(journal)) is not None and held.until == first.until:
+        await asyncio.sleep(WATCH_S)
+
+
+def _held(journal: Journal) -> Lease | None:
+    return next((one for one in journal.leases() if one.owner and one.until > now()), None)

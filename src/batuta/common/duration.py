@@ -159,6 +159,9 @@ def show(value: int | float) -> str:
 
 
 def _show_long(nanos: int) -> str:
+    days = (nanos + DAY // 2) // DAY
+    if days >= 10:
+        return f"{days}d"
     for size, unit, small, small_unit in (
         (DAY, "d", HOUR, "h"),
         (HOUR, "h", MINUTE, "m"),
@@ -167,7 +170,6 @@ def _show_long(nanos: int) -> str:
         rounded = (nanos + small // 2) // small * small
         if rounded >= size:
             whole, rest = divmod(rounded, size)
-            few = whole < 10 or unit != "d"
-            more = f" {rest // small}{small_unit}" if rest and few else ""
+            more = f" {rest // small}{small_unit}" if rest else ""
             return f"{whole}{unit}{more}"
     return f"{nanos // SECOND}s"

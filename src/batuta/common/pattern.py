@@ -139,7 +139,7 @@ class Compare(Predicate):
             return any(holds(found, self.value) for found in _every(event, self.path))
         at: Any = event
         for key in self.path:
-            if isinstance(at, Mapping):
+            if type(at) is dict or isinstance(at, Mapping):
                 if key not in at:
                     return False
                 at = at[key]

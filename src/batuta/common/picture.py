@@ -231,16 +231,25 @@ def _place(draft: Draft, gap: float, layer_gap: float) -> None:
             spot.across = at + spot.breadth / 2
             at += spot.breadth + gap
         along += longest + layer_gap
+    # First each layer follows the one before it, and the one after it; then both, which keeps
+    # straight what is straight already.
     for turn in range(STRAIGHTENINGS):
-        rows = draft.rows if turn % 2 == 0 else draft.rows[::-1]
-        for row in rows:
-            _straighten(draft, row, gap)
+        forward, last = turn % 2 == 0, turn >= STRAIGHTENINGS - 2
+        for row in draft.rows if forward else draft.rows[::-1]:
+            near = {
+                key: (draft.before[key] if forward or last else [])
+                + (draft.after[key] if not forward or last else [])
+                for key in row
+            }
+            _straighten(draft, row, near, gap)
     low = min((s.across - s.breadth / 2 for s in draft.spots.values()), default=0.0)
     for spot in draft.spots.values():
         spot.across -= low
 
 
-def _straighten(draft: Draft, row: list[Key], gap: float) -> None:
+def _straighten(
+    draft: Draft, row: list[Key], neighbours: Mapping[Key, list[Key]], gap: float
+) -> None:
     """Moves a layer's spots to the mean of their neighbours as far as there is room: the
     least squares solution, by pooling adjacent violators."""
     offset = 0.0
@@ -253,7 +262,7 @@ def _straighten(draft: Draft, row: list[Key], gap: float) -> None:
             near = gap if spot.node or previous.node else gap / 2
             offset += (previous.breadth + spot.breadth) / 2 + near
         offsets.append(offset)
-        around = draft.before[key] + draft.after[key]
+        around = neighbours[key]
         wish = sum(draft.spots[one].across for one in around) / len(around) if around else None
         mean, count = (spot.across if wish is None else wish) - offset, 1
         while blocks and blocks[-1][0] > mean:

@@ -242,7 +242,7 @@ def _typed_dict(cls: Any, arguments: tuple[Any, ...], name: str) -> Codec:
     hints = hints_of(cls)
     mapping = dict(zip(getattr(cls, "__parameters__", ()), arguments, strict=False))
     codecs = {key: codec_of(_substituted(hint, mapping)) for key, hint in hints.items()}
-    required = sorted(cls.__required_keys__)
+    required = [key for key, hint in hints.items() if _is_required(key, hint, cls)]
 
     def convert(value: Any, encoding: bool) -> Any:
         out = {}
@@ -274,6 +274,14 @@ def _typed_dict(cls: Any, arguments: tuple[Any, ...], name: str) -> Codec:
         return isinstance(value, dict) and set(required) <= value.keys() <= codecs.keys()
 
     return Codec(name, encode, decode, frozenset({"dict"}), holds, class_name(cls))
+
+
+def _is_required(key: str, hint: Any, cls: Any) -> bool:
+    """Python itself misses NotRequired in annotations that are texts (PEP 655)."""
+    marks = {getattr(get_origin(hint), "__name__", getattr(get_origin(hint), "_name", ""))}
+    if marks & {"Required", "NotRequired"}:
+        return "Required" in marks
+    return key in cls.__required_keys__
 
 
 def _check_keys(
@@ -350,8 +358,9 @@ def codec_of(annotation: Any) -> Codec:
     """
     try:
         made = made_codecs.get(annotation)
-    except TypeError:  # Annotated[...] with metadata that cannot be hashed
-        return _build(annotation)
+    except TypeError:  # it cannot be hashed: the metadata of an Annotated[...], a list
+        annotated = get_origin(annotation) is typing.Annotated
+        return codec_of(get_args(annotation)[0]) if annotated else ANY
     if made is not None:
         return made
     # Each thread has its own list, so that none meets the half-made codec of another one.

@@ -307,6 +307,7 @@ def list_of(origin: Any, item: Codec) -> Codec:
     make, accepted = LISTS[origin]
     name = f"{getattr(origin, '__name__', 'list')}[{item.name}{', ...' * (origin is tuple)}]"
     unordered = make in (set, frozenset)
+    exact = make is origin  # a union's list is no tuple, its Sequence may be one
     plain = {STR: str, INT: int, BOOL: bool}.get(item)
     one_encode, one_decode = item.encode, item.decode
 
@@ -332,15 +333,22 @@ def list_of(origin: Any, item: Codec) -> Codec:
             out.extend(map(one_decode, value))
         except Misfit as error:
             raise error.under(f"[{len(out)}]") from None
-        return out if make is list else make(out)
+        return out if make is list else _made(make, out)
 
     def holds_any(value: Any) -> bool:
         return isinstance(value, accepted)
 
     def holds(value: Any) -> bool:
-        return isinstance(value, accepted[:1] if make is not list else accepted)
+        return isinstance(value, accepted[:1] if exact else accepted)
 
     return Codec(name, encode, decode, frozenset({"list"}), holds, name)
+
+
+def _made(make: Callable[[Any], Any], items: Any) -> Any:
+    try:
+        return make(items)
+    except TypeError:
+        raise Unfitting("", "made of values that can be hashed", shown(items)) from None
 
 
 def fixed_tuple(items: tuple[Codec, ...]) -> Codec:
@@ -458,7 +466,7 @@ def _pairs(origin: Any, key: Codec, item: Codec) -> Codec:
             value = [[at, one] for at, one in value.items()]
         if type(value) is not list:
             raise Unfitting("", "a list of pairs of a key and a value", shown(value))
-        return make(pair.decode(one) for one in value)
+        return _made(make, [pair.decode(one) for one in value])
 
     return Codec(name, encode, decode, frozenset({"list"}), _is_mapping, name)
 

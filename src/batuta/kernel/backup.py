@@ -75,7 +75,8 @@ def copy(
                 continue  # they belong to the old partitions
             rows = _moved(table, rows, place, names)
         elif table == "partition":
-            rows = [(number, "", epoch, 0) for number, _, epoch, _ in rows]
+            # Whoever owned one in the other journal does not own it in this one.
+            rows = [(number, "", epoch + 1, 0) for number, _, epoch, _ in rows]
             into("DELETE FROM partition")
         into.many(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
     ((seq, low, kept, swept, last),) = rows_of(

@@ -20,7 +20,9 @@ class _Pace:
     slow: bool
 
     def at(self, steady: int) -> int:
-        passed = max(0, steady - self.since)
+        passed = steady - self.since
+        if passed < 0:  # another thread has just replaced the pace
+            return self.base
         return self.base + (passed >> 1 if self.slow else passed)
 
 

@@ -78,7 +78,6 @@ class _Staged:
     batch: Batch
     parts: list[Row]
     payloads: dict[str, bytes]
-    messages: list[Row]
     first: Row | None = None
     """The row of its first event, once it was sent."""
 
@@ -144,7 +143,6 @@ class PostgresJournal(Tables):
             batch,
             contents(batch.events, payloads),
             payloads,
-            [message_row(message, payloads) for message in batch.messages],
         )
 
     def sync(self) -> None:
@@ -231,8 +229,8 @@ class PostgresJournal(Tables):
             run.many(PUT_RECORD, [record_row(record, head, payloads) for record in batch.records])
         if batch.removed:
             run.many("DELETE FROM record WHERE kind = ? AND id = ?", batch.removed)
-        if staged.messages:
-            run.many(post_sql(), staged.messages)
+        if batch.messages:
+            run.many(post_sql(), [message_row(message, payloads) for message in batch.messages])
         if batch.taken:
             run.many("UPDATE inbox SET taken = ? WHERE id = ?", [(head, id) for id in batch.taken])
         if payloads:

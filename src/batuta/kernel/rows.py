@@ -103,11 +103,11 @@ def placed(
     return rows
 
 
-def _position(of: Event | int, by: Event) -> int:
+def _position(of: Event | int, by: Event | Message) -> int:
     seq = of.seq if isinstance(of, Event) else of
     if not seq:
         raise JournalError(
-            f"event `{by.type}` of `{by.subject}` names an event that is not committed",
+            f"`{by.type}` of `{by.subject}` names an event that is not committed",
             hint="a cause is committed before, or stands earlier in the same batch",
         )
     return seq
@@ -165,7 +165,7 @@ def message_row(message: Message, payloads: dict[str, bytes]) -> Row:
         text, large = split(message.data, text, payloads)
     cause = message.cause
     if isinstance(cause, Event):
-        cause = cause.seq or None
+        cause = _position(cause, message)
     row = (
         message.id, message.partition, message.type, message.subject, cause, message.time,
         text, large,

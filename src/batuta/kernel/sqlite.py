@@ -95,6 +95,7 @@ class SqliteJournal(Tables):
         keeps the number that it was made with.
     busy_s: how long to wait for another process that writes, seconds.
     synchronous: SQLite's setting; anything less than FULL loses commits at a power cut.
+    checkpoint_pages: how long the write-ahead log grows before it is written into the file.
     connector: how a connection is opened; tests put another SQLite under the journal here.
 
     Raises
@@ -109,6 +110,7 @@ class SqliteJournal(Tables):
         partitions: int = 1,
         busy_s: float = 10.0,
         synchronous: str = "FULL",
+        checkpoint_pages: int = 2000,
         connector: Callable[[str, float], Connection] = connect,
     ) -> None:
         self.path = str(path)
@@ -116,6 +118,7 @@ class SqliteJournal(Tables):
         self._memory = self.path == MEMORY
         self._open: Callable[[], Connection] = lambda: connector(self.path, busy_s)
         self._synchronous = synchronous
+        self._checkpoint_pages = checkpoint_pages
         self._lock = threading.RLock()
         self._idle: list[Connection] = []
         self._owners: set[str] = set()
@@ -147,7 +150,7 @@ class SqliteJournal(Tables):
         if not self._memory:
             run("PRAGMA journal_mode = WAL").fetchall()
             run("PRAGMA journal_size_limit = 67108864").fetchall()
-            run("PRAGMA wal_autocheckpoint = 2000").fetchall()
+            run(f"PRAGMA wal_autocheckpoint = {self._checkpoint_pages}").fetchall()
         run(f"PRAGMA synchronous = {self._synchronous}").fetchall()
         run("PRAGMA cache_size = -32000").fetchall()
         migrate(self._writer, self.path)
@@ -265,7 +268,7 @@ class SqliteJournal(Tables):
         for name in {event.subject for event in events}.difference(known):
             found = self._writer.execute(_FIND_SUBJECT, (name,)).fetchone()
             if found is None:
-                found = self._writer.execute(_ADD_SUBJECT, (name,)).fetchone()
+                found = self._writer.execute(_ADD_SUBJECT, (name,)).fetchall()[0]
             known[name] = found[0]
 
     @contextmanager

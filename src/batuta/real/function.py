@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from time import monotonic
 
 from batuta.kernel.world import Failure, Outcome
 from batuta.real.call import perform_async, perform_here
-from batuta.real.context import running
+from batuta.real.context import StepStopped, running
 from batuta.real.job import Hub, Job, Line
 
 SLICE_S = 0.002
@@ -159,8 +160,8 @@ class ThreadPool:
         self._waking = False
         self._pending = 0
         self._threads = 0
-        self._abandoned: dict[Job, int] = {}
-        self._idents: dict[Job, int] = {}
+        self._abandoned: set[Job] = set()
+        self._context = copy_context()
         self._lock = threading.Lock()
         self._closed = False
 
@@ -168,7 +169,8 @@ class ThreadPool:
         if not self._threads and len(self._abandoned) >= self._abandoned_limit:
             self._hub.finish(job, job.failed(self._exhausted(job)))
             return
-        self._line.put(job)
+        with self._lock:
+            self._line.put(job)
         self._pending += 1
         self._hire()
         self._tokens.put(True)
@@ -176,26 +178,31 @@ class ThreadPool:
     def stop(self, job: Job) -> None:
         """Leave its thread behind: its outcome need not wait for it."""
         assert job.stopped is not None
-        if self._line.withdraw(job):
-            self._pending -= 1
-            self._hub.finish(job, job.failed(job.stopped))
-            return
         with self._lock:
+            waited = self._line.withdraw(job)
             if job.returned:
                 return  # its outcome is on the way
-            self._abandoned[job] = self._idents[job]
+            if not waited:
+                self._abandoned.add(job)
+        if waited:
+            self._pending -= 1
+            self._hub.finish(job, job.failed(job.stopped))
+        else:
+            self._leave_behind(job, job.stopped)
+
+    def _leave_behind(self, job: Job, why: Failure) -> None:
         self._hub.loop.call_later(self._grace_s, self._strike, job)
         self._threads -= 1
         self._pending -= 1
-        job.stopped.message += (
+        why.message += (
             f"; its thread cannot be stopped and was left behind ({len(self._abandoned)} such "
             "threads now). With process=True a step can be killed"
         )
-        self._hub.finish(job, job.failed(job.stopped))
+        self._hub.finish(job, job.failed(why))
         if len(self._abandoned) < self._abandoned_limit:
             self._hire()
             return
-        while not self._threads and (waiting := self._line.take()) is not None:
+        while not self._threads and (waiting := self._take()) is not None:
             self._pending -= 1
             self._hub.finish(waiting, waiting.failed(self._exhausted(waiting)))
 
@@ -228,14 +235,23 @@ class ThreadPool:
             "steps process=True",
         )
 
+    def _take(self) -> Job | None:
+        with self._lock:
+            return self._line.take()
+
     def _work(self) -> None:
         while self._tokens.get():
-            job = self._line.take()
+            job = self._take()
             if job is None:
                 continue
+            job.thread = threading.get_ident()
             self._hub.began(job)
-            outcome = Context().run(perform_here, job, self._hub.value_limit)
-            if self._ended_alone(job):
+            try:
+                outcome = Context().run(perform_here, job, self._hub.value_limit)
+                if self._ended_alone(job):
+                    return
+            except StepStopped:  # it came when the step had just ended by itself
+                self._ended_alone(job)
                 return
             self._done.append((job, outcome))
             if not self._waking:
@@ -244,7 +260,7 @@ class ThreadPool:
 
     def _wake(self) -> None:
         try:
-            self._hub.loop.call_soon_threadsafe(self._collect)
+            self._hub.loop.call_soon_threadsafe(self._collect, context=self._context)
         except RuntimeError:  # the loop was closed: nobody waits for outcomes any more
             self._closed = True
 
@@ -253,8 +269,16 @@ class ThreadPool:
             job.returned = True
             if job not in self._abandoned:
                 return False
-            del self._abandoned[job]
+            self._abandoned.discard(job)
             return True
+
+    def _strike(self, job: Job) -> None:
+        """Raise in a thread whose step did not end by itself."""
+        with self._lock:
+            # A thread that was left behind performs nothing else, so this hits no other step.
+            if job in self._abandoned and job.thread:
+                stopped = ctypes.py_object(StepStopped)
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(job.thread), stopped)
 
     def _collect(self) -> None:
         self._waking = False

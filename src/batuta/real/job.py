@@ -7,7 +7,6 @@ from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from math import inf
-from threading import Lock
 from typing import Protocol
 
 from batuta.common.failure import bases_by_name
@@ -32,7 +31,7 @@ class Job:
 
     __slots__ = (
         *("command", "context", "deadline", "done", "give_up_at", "gone", "pool"),
-        *("returned", "started", "stopped", "task"),
+        *("returned", "started", "stopped", "task", "thread"),
     )
 
     def __init__(
@@ -51,6 +50,7 @@ class Job:
         self.gone = False
         self.returned = False
         self.done = False
+        self.thread = 0
         self.task: asyncio.Task[None] | None = None
 
     def begin(self, started: int, steady: float) -> None:
@@ -120,12 +120,11 @@ class Hub(Protocol):
 
 
 class Line:
-    """Jobs that wait: the higher priority first, within one the earlier; for any thread."""
+    """Jobs that wait: the higher priority first, within one the earlier. Not for two threads."""
 
     def __init__(self) -> None:
         self._lanes: dict[int, deque[Job]] = {}
         self._order: list[int] = []
-        self._lock = Lock()
         self._length = 0
 
     def __len__(self) -> int:
@@ -133,34 +132,30 @@ class Line:
 
     def put(self, job: Job) -> None:
         """Add one at the end of its priority."""
-        with self._lock:
-            priority = -job.command.priority
-            lane = self._lanes.get(priority)
-            if lane is None:
-                lane = self._lanes[priority] = deque()
-                insort(self._order, priority)
-            lane.append(job)
-            self._length += 1
+        lane = self._lanes.get(job.command.priority)
+        if lane is None:
+            lane = self._lanes[job.command.priority] = deque()
+            insort(self._order, job.command.priority)
+        lane.append(job)
+        self._length += 1
 
     def take(self) -> Job | None:
         """The next one that is still wanted."""
-        with self._lock:
-            while self._order:
-                lane = self._lanes[self._order[0]]
-                job = lane.popleft()
-                if not lane:
-                    del self._lanes[self._order.pop(0)]
-                if not job.gone:
-                    job.gone = True
-                    self._length -= 1
-                    return job
+        while self._order:
+            lane = self._lanes[self._order[-1]]
+            job = lane.popleft()
+            if not lane:
+                del self._lanes[self._order.pop()]
+            if not job.gone:
+                job.gone = True
+                self._length -= 1
+                return job
         return None
 
     def withdraw(self, job: Job) -> bool:
         """Take this one out of the line; False where it has left it already."""
-        with self._lock:
-            if job.gone:
-                return False
-            job.gone = True
-            self._length -= 1
-            return True
+        if job.gone:
+            return False
+        job.gone = True
+        self._length -= 1
+        return True

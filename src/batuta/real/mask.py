@@ -55,8 +55,11 @@ class Mask:
                 if any(len(n) > len(rest) and n.startswith(rest) for n in self.needles):
                     cut = place
                     break
-        # A secret that is complete, but reaches over the cut, has to stay in one piece.
-        for match in self._pattern.finditer(data, max(0, cut - 2 * self._longest)):
+        if cut == len(data):
+            return cut
+        # A secret that is complete, but reaches over the cut, has to stay in one piece. The
+        # search begins where `hide` will begin: the two must find the same ones.
+        for match in self._pattern.finditer(data):
             if match.start() < cut < match.end():
                 return match.start()
         return cut

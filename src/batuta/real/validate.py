@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from batuta.common.signature import check_call
 from batuta.kernel.errors import BatutaError, NotFound
 from batuta.workflow.deliveries import RESERVED
 from batuta.workflow.model import Definitions
@@ -53,14 +52,16 @@ def _start(
         known = ", ".join(sorted(definitions.workflows)) or "none"
         raise NotFound(f"there is no workflow `{name}`", hint=f"defined are: {known}")
     args, kwargs = data.get("args") or [], data.get("kwargs") or {}
-    problems = check_call(flow.fn, args, kwargs)
-    if problems:
-        first = problems[0]
+    try:
+        flow.codec.decode_call(args, kwargs)
+    except Exception as misfit:  # whatever a constructor of the user's raised, it does not fit
+        problems = flow.codec.problems(args, kwargs)
         raise BadInput(
-            f"the input does not fit workflow `{name}`: {first.message}",
+            f"the input does not fit workflow `{name}`: "
+            + (problems[0].message if problems else f"{misfit.__class__.__name__}: {misfit}"),
             at=flow.source,
-            hint=first.hint,
-        )
+            hint=problems[0].hint if problems else None,
+        ) from misfit
     return subject or f"{name}-{new_id()[:12]}", {**data, "args": args, "kwargs": kwargs}
 
 

@@ -76,7 +76,9 @@ class Watchdog:
             warned = False
             while not self._answered.wait(LOOK_EVERY_S) and not self._over.is_set():
                 held_s += LOOK_EVERY_S
-                job, place = _held_by(sys._current_frames().get(self._thread_id))
+                # The only way to see what another thread is doing, private name or not.
+                frames = sys._current_frames()  # noqa: SLF001
+                job, place = _held_by(frames.get(self._thread_id))
                 if job is None:
                     continue
                 if held_s >= WARN_S and not warned:

@@ -95,8 +95,7 @@ class RealWorld:
             "shell": self._tasks("shell", Shell(around).perform),
             "http": self._tasks("http", self._http.perform),
         }
-        guard.install()
-        capture.install()
+        self._at_work = False
 
     def _tasks(self, kind: str, perform: Callable[[Job], Awaitable[Outcome]]) -> TaskPool:
         return TaskPool(self, kind, self.limits[kind], perform)
@@ -115,6 +114,10 @@ class RealWorld:
             return
         if command.id in self._jobs:
             raise BatutaError(f"command {command.id} is being performed already")
+        if not self._at_work:
+            self._at_work = True
+            guard.install()
+            capture.install()
         pool = self._pools.get(_place(command))
         if pool is None:
             self._refuse(command)
@@ -166,8 +169,9 @@ class RealWorld:
         await self._processes.close()
         await self._http.close()
         self._watchdog.close()
-        capture.remove()
-        guard.remove()
+        if self._at_work:
+            capture.remove()
+            guard.remove()
 
     def renew(self) -> None:
         """The definitions changed: worker processes that imported the old ones are replaced."""

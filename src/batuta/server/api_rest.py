@@ -25,7 +25,7 @@ def list_workflows(request: Request) -> Json:
             "queues": [
                 {"name": queue.name, "concurrency": queue.concurrency, "rate": queue.rate,
                  "per": queue.per}
-                for queue in system.project.queues.values()
+                for queue in system.project.definitions.queues.values()
             ],
             "problems": [
                 {"message": problem.message, "severity": problem.severity,
@@ -41,16 +41,16 @@ def workflows(system: System) -> list[dict[str, Any]]:
     counts: dict[str, dict[str, int]] = {}
     for (name, status), count in system.journal.counts("run").items():
         counts.setdefault(name, {})[status] = count
-    project = system.project
-    rules = {rule.workflow.name: rule.type for rule in project.rules.values()}
-    times = {each.workflow.name: each.expression for each in project.schedules.values()}
+    defined = system.project.definitions
+    rules = {rule.workflow.name: rule.type for rule in defined.rules.values()}
+    times = {each.workflow.name: each.expression for each in defined.schedules.values()}
     return [
         {
             "name": name, "definition": flow.source, "signature": flow.codec.shown(),
             "doc": (flow.__doc__ or "").strip(), "on": rules.get(name),
             "schedule": times.get(name), "runs": counts.get(name, {}),
         }
-        for name, flow in sorted(project.workflows.items())
+        for name, flow in sorted(defined.workflows.items())
     ]  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def schedules(system: System) -> list[dict[str, Any]]:
     """Each schedule of the project, with what the journal knows of it."""
     records = {record.name: record for record in system.journal.records("schedule")}
     found = []
-    for name, schedule in sorted(system.project.schedules.items()):
+    for name, schedule in sorted(system.project.definitions.schedules.items()):
         record = records.get(name)
         data = record.data if record else {}
         found.append(

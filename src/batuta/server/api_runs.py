@@ -86,7 +86,7 @@ async def start(system: System, given: dict[str, Any]) -> dict[str, Any]:
     """Check what somebody gave and submit it."""
     if "workflow" not in given:
         raise BatutaError("`workflow` is missing", hint=_known_workflows(system))
-    flow = system.project.workflows.get(given["workflow"])
+    flow = system.project.definitions.workflows.get(given["workflow"])
     if flow is None:
         raise NotFound(
             f"there is no workflow `{given['workflow'][:100]}`", hint=_known_workflows(system)
@@ -106,7 +106,8 @@ async def start(system: System, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _known_workflows(system: System) -> str:
-    return "defined are: " + (", ".join(sorted(system.project.workflows)[:20]) or "none")
+    names = sorted(system.project.definitions.workflows)[:20]
+    return "defined are: " + (", ".join(names) or "none")
 
 
 def misfit(problems: list[Problem]) -> Unprocessable:

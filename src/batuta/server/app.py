@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import quote
 
@@ -29,7 +27,13 @@ from batuta.server.table import routes
 log = logging.getLogger("batuta.server")
 
 
-def app(system: System, access: Access | None = None, *, body_limit: int = BODY_LIMIT) -> Starlette:
+def app(
+    system: System,
+    access: Access | None = None,
+    *,
+    body_limit: int = BODY_LIMIT,
+    access_log: bool = False,
+) -> Starlette:
     """The application.
 
     Parameters
@@ -37,6 +41,7 @@ def app(system: System, access: Access | None = None, *, body_limit: int = BODY_
     system: what it shows and drives.
     access: who may ask; by default programs and pages of this machine, without a token.
     body_limit: bytes of a request.
+    access_log: whether each request is logged.
     """
     table: list[BaseRoute] = [*routes(TABLE)]
     made = Starlette(
@@ -51,19 +56,13 @@ def app(system: System, access: Access | None = None, *, body_limit: int = BODY_
             HTTPException: unrouted,
             Exception: broken,
         },
-        lifespan=_lifespan,
     )
     made.state.system = system
     made.state.requests = Histogram()
     made.state.stopping = asyncio.Event()
+    made.state.access_log = access_log
     made.state.openapi = describe(own_version())
     return made
-
-
-@asynccontextmanager
-async def _lifespan(made: Starlette) -> AsyncIterator[None]:
-    yield
-    made.state.stopping.set()
 
 
 def own_version() -> str:
@@ -144,7 +143,8 @@ class Timed:
             took = time.perf_counter() - began
             requests: Histogram = scope["app"].state.requests
             requests.observe(scope["method"][:10], route, status, took)
-            log.debug("%s %s %s %.1f ms", scope["method"], route, status, took * 1000)
+            level = logging.INFO if scope["app"].state.access_log else logging.DEBUG
+            log.log(level, "%s %s %s %.1f ms", scope["method"], route, status, took * 1000)
 
 
 def _route_of(scope: Scope) -> str:

@@ -10,15 +10,12 @@ from urllib.parse import unquote
 
 from batuta.kernel.errors import BatutaError
 from batuta.server.reply import Unprocessable, checked_id, parse_json
+from batuta.workflow.deliveries import RESERVED
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
 TYPE_LIMIT = 256
 BATCH_LIMIT = 1000
-OWN = (
-    "run.", "step.", "timer.", "wait.", "child.", "signal.", "patch.", "attributes.", "schedule.",
-    "delivery.", "server.", "event.emitted",
-)  # fmt: skip
 NAME = re.compile(r"[a-z0-9]{1,64}")  # of an attribute, section 3.1
 
 
@@ -108,7 +105,7 @@ def _check(found: dict[str, Any], where: str) -> None:
     kind = found["type"]
     if len(kind) > TYPE_LIMIT or not kind.isprintable():
         raise BatutaError(f"{where}`type` is longer than {TYPE_LIMIT} characters or unprintable")
-    if kind.startswith(OWN):
+    if kind.startswith(RESERVED):
         raise Unprocessable(
             f"{where}`{kind}` is a type of Batuta's own events",
             hint="choose another name for your event, such as `shop." + kind + "`",

@@ -115,19 +115,27 @@ def collect(system: System, requests: Histogram) -> list[Metric]:
     return [*found, requests.metric()]
 
 
+COUNTERS = frozenset({"commits", "commit_seconds", "events", "steps", "performed"})
+
+
 def from_stats(stats: Mapping[str, float]) -> list[Metric]:
-    """The system's own numbers; `name{label="x"}` carries labels, `…_total` is a counter."""
+    """The system's own numbers: `queue_running.bank` is a gauge with a label, `steps` and
+    its like are counters, the others gauges."""
     families: dict[str, list[tuple[str, Labels, float]]] = {}
     for key, value in stats.items():
-        name, _, rest = key.partition("{")
-        labels = dict(LABEL.findall(rest))
-        families.setdefault(f"batuta_{NAME.sub('_', name)}", []).append(("", labels, value))
+        name, labels = key, dict[str, str]()
+        if key.startswith("queue_"):
+            name, _, queue = key.partition(".")
+            labels = {"queue": queue} if queue else {}
+        counter = name.removeprefix("world.") in COUNTERS
+        name = f"batuta_{NAME.sub('_', name)}" + ("_total" if counter else "")
+        families.setdefault(name, []).append(("", labels, value))
     return [
-        Metric(name, "counter" if name.endswith("_total") else "gauge",
-               name.removeprefix("batuta_").removesuffix("_total").replace("_", " ").capitalize()
-               + ".", samples)
+        Metric(name, "counter" if name.endswith("_total") else "gauge", _help(name), samples)
         for name, samples in sorted(families.items())
-    ]  # fmt: skip
+    ]
 
 
-LABEL = re.compile(r'([a-zA-Z_]\w*)="([^"]*)"')
+def _help(name: str) -> str:
+    words = name.removeprefix("batuta_").removesuffix("_total").replace("_", " ")
+    return f"{words.capitalize()}, of this server."

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from batuta.common.problem import Problem
-from batuta.kernel.dispatch import Queue
 from batuta.kernel.event import Event
 from batuta.kernel.journal import Journal
-from batuta.workflow.model import Rule, Schedule, Workflow
+from batuta.workflow.model import Definitions
 
 
 class Project(Protocol):
     """What a folder defines."""
 
     @property
-    def workflows(self) -> Mapping[str, Workflow[Any, Any]]: ...
-    @property
-    def rules(self) -> Mapping[str, Rule]: ...
-    @property
-    def schedules(self) -> Mapping[str, Schedule]: ...
-    @property
-    def queues(self) -> Mapping[str, Queue]: ...
+    def definitions(self) -> Definitions: ...
     @property
     def problems(self) -> Sequence[Problem]: ...
     @property

@@ -18,12 +18,14 @@ from batuta.kernel.errors import (
     JournalError,
     NotFound,
 )
+from batuta.real.validate import BadInput
 from batuta.server.port import System
 
-ID_LIMIT = 512  # characters of an id
+ID_LIMIT = 1000  # characters of an id; a new one may have fewer (`real.validate`)
 BODY_LIMIT = 16 * 1024 * 1024  # bytes of a request
 DEPTH_LIMIT = 200  # levels of nested JSON
 LIMIT_MAX = 1000  # rows of one answer
+
 
 class Unprocessable(BatutaError):
     """The request was understood and cannot be done as it is."""
@@ -60,12 +62,15 @@ def _finite(value: Any) -> Any:
 # -- errors ------------------------------------------------------------------------------------
 
 
+STATUSES: tuple[tuple[type[BatutaError], int], ...] = (
+    (NotFound, 404), (Conflict, 409), (Misfit, 422), (Unprocessable, 422), (BadInput, 422),
+    (JournalError, 503),
+)  # fmt: skip
+
+
 def status_of(error: BatutaError) -> int:
     """The HTTP status that says the same as an error."""
-    table: tuple[tuple[type[BatutaError] | tuple[type[BatutaError], ...], int], ...] = (
-        (NotFound, 404), (Conflict, 409), ((Misfit, Unprocessable), 422), (JournalError, 503),
-    )  # fmt: skip
-    return next((status for kinds, status in table if isinstance(error, kinds)), 400)
+    return next((status for kind, status in STATUSES if isinstance(error, kind)), 400)
 
 
 def error_body(message: str, at: str | None = None, hint: str | None = None) -> dict[str, Any]:

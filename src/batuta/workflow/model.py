@@ -125,11 +125,6 @@ class Workflow(Definition, Generic[P, R]):
         self.code_hash = _code_hash(fn)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> ChildCall[R]:
-        if active.program is None:
-            raise RuntimeError(
-                f"workflow {self.name} was called outside of a workflow: start it with "
-                f"`batuta.start({self.__name__}, …)`, or call `{self.__name__}.fn(…)` in a test"
-            )
         stored, named = self.codec.encode_call(args, kwargs)
         return ChildCall(self, stored, named)
 

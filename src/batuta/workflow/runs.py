@@ -343,6 +343,9 @@ class Runs:
             dirty, self.dirty = self.dirty, {}
             for run in dirty.values():
                 decide_run(self, run, now, into)
+            if self.ended_children:
+                # Tell the parents of runs that just ended, in the same turn.
+                decide_arrivals(self, now, into)
         if self._stale > 1000 and self._stale * 2 > len(timers):
             self._sweep()
 

@@ -1,0 +1,98 @@
+"""Serves the application in the running asyncio loop, and stops without leaving streams open."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from batuta.kernel.errors import BatutaError
+from batuta.server.app import app
+from batuta.server.guard import Access, hashed, is_loopback
+from batuta.server.port import System
+
+BACKLOG = 512
+GRACE_S = 5  # for answers under way when the server stops
+STARTED_EVERY_S = 0.005
+
+
+class InLoop(uvicorn.Server):
+    """A server that leaves signals to whoever runs the loop."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(
+    system: System,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token: str | None = None,
+    on_ready: Callable[[str], None] | None = None,
+    *,
+    hosts: Collection[str] = (),
+    access_log: bool = False,
+) -> None:
+    """Serve until the task is cancelled, then stop gracefully.
+
+    Parameters
+    ----------
+    port: 0 takes a free one.
+    token: what `Authorization: Bearer` has to carry; None: nothing is asked for.
+    on_ready: called with the server's address (`http://127.0.0.1:8080`) when it answers.
+    hosts: names of this server beside those of the loopback.
+    access_log: log each request (`batuta.server`, level info).
+
+    Raises
+    ------
+    BatutaError: the address cannot be bound.
+    """
+    listening = bind(host, port)
+    access = Access(is_loopback(host), frozenset(hosts), hashed(token) if token else None)
+    made = app(system, access, access_log=access_log)
+    config = uvicorn.Config(
+        made, log_config=None, access_log=False, lifespan="off", server_header=False,
+        timeout_graceful_shutdown=GRACE_S, timeout_keep_alive=30, ws="none",
+        h11_max_incomplete_event_size=256 * 1024,
+    )  # fmt: skip
+    server = InLoop(config)
+    task = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        while not server.started and not task.done():
+            await asyncio.sleep(STARTED_EVERY_S)
+        if on_ready is not None and not task.done():
+            on_ready(address(listening))
+        await asyncio.shield(task)
+    finally:
+        made.state.stopping.set()
+        server.should_exit = True
+        await task
+        listening.close()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket, or an error that says what to do."""
+    if not 0 <= port <= 65535:
+        raise BatutaError(f"there is no port {port}", hint="ports go from 0 to 65535")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        hint = {
+            errno.EADDRINUSE: "another program has that port: choose another with `--port`",
+            errno.EACCES: "ports below 1024 need rights: choose another with `--port`",
+        }.get(error.errno or 0, "give an address of this machine with `--host`")
+        text = error.strerror or str(error)
+        raise BatutaError(f"cannot listen on {host}:{port}: {text}", hint=hint) from error
+
+
+def address(listening: socket.socket) -> str:
+    """Where a listening socket is reached."""
+    host, port = listening.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}"
