@@ -34,11 +34,17 @@ class Disk:
 
     files: dict[str, bytearray] = field(default_factory=dict)
     history: list[Step] = field(default_factory=list)
+    connections: list[apsw.Connection] = field(default_factory=list)
 
     def do(self, step: Step) -> None:
         """Carry a step out and remember it."""
         self.history.append(step)
         apply(self.files, step)
+
+    def unplug(self) -> None:
+        """Let go of SQLite; what it still writes then is not looked at any more."""
+        while self.connections:
+            self.connections.pop().close()
 
     def mark(self, note: str) -> None:
         """Remember that the program was told something."""
@@ -184,7 +190,7 @@ class _Adapter:
             return run(sql, values)
         except apsw.Error as error:
             known = sqlite3.DatabaseError(f"{type(error).__name__}: {error}")
-            known.sqlite_errorcode = error.extendedresult
+            known.sqlite_errorcode = getattr(error, "extendedresult", apsw.SQLITE_ERROR)
             raise known from error
 
 
@@ -197,6 +203,7 @@ def connector(disk: Disk) -> Callable[[str, float], Connection]:
         if not opened:
             connection = apsw.Connection(path, vfs=system.name)
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            disk.connections.append(connection)
             opened.append(_Adapter(connection))
         return opened[0]
 

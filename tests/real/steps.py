@@ -272,6 +272,11 @@ def lock() -> Any:
 
 
 @mode("process")
+def path_process() -> str | None:
+    return os.environ.get("PYTHONPATH")
+
+
+@mode("process")
 def exit_process(code: int) -> None:
     print("last words", file=sys.stderr)  # noqa: T201 - what a user writes
     os._exit(code)

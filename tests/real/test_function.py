@@ -213,6 +213,21 @@ def test_closing_gives_no_outcome_for_what_was_cut_off() -> None:
     assert steps.notes.count("hang ended") == 2
 
 
+def test_closing_does_not_wait_for_what_does_not_end() -> None:
+    async def whole() -> None:
+        it = Harness()
+        it.ask(steps.stubborn)
+        it.ask(steps.spin)
+        await asyncio.sleep(0.05)
+        began = time.monotonic()
+        await it.world.close()
+        assert time.monotonic() - began < 3
+        await until(lambda: "StepStopped" in steps.notes)
+        steps.release.set()
+
+    asyncio.run(whole())
+
+
 def test_a_long_line_of_quick_steps_lets_others_have_a_turn() -> None:
     async def story(it: Harness) -> None:
         turns = 0

@@ -124,6 +124,14 @@ def test_a_full_file_stays_full_after_a_restart(tmp_path: Path) -> None:
     assert path.read_text().count("bytes dropped") == 2
 
 
+def test_a_disk_that_cannot_be_written_does_not_fail_the_step(tmp_path: Path) -> None:
+    async def story(it: Harness) -> None:
+        await it.value(it.ask(steps.speak, "into the void"))
+
+    (tmp_path / "logs").write_text("a file where the folder should be")
+    run(story, sink=sink(tmp_path))
+
+
 def test_run_ids_of_any_form_have_a_file_of_their_own(tmp_path: Path) -> None:
     ids = ["plain-1", "a/b", "a_b", "../../etc/passwd", "x" * 10_000, "x" * 9_999, ".", "ü", ""]
     paths = {log_path(tmp_path, id) for id in ids}

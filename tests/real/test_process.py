@@ -119,6 +119,16 @@ def test_heartbeats_come_out_of_the_process() -> None:
     run(story, limits=ONE)
 
 
+def test_the_start_of_a_worker_counts_against_no_time_limit() -> None:
+    async def story(it: Harness) -> None:
+        id = it.ask(steps.nap_process, 0.0, timeout_s=60, heartbeat_s=60)
+        asked = it.world.now()
+        await it.value(id)
+        assert it.outcomes[id].started - asked > 20_000_000
+
+    run(story, limits=ONE)
+
+
 def test_failures_keep_their_type_bases_and_traceback() -> None:
     async def story(it: Harness) -> None:
         id = it.ask(steps.declined_process)
@@ -147,6 +157,21 @@ def test_after_renew_workers_import_anew(tmp_path: Path) -> None:
         before = await it.value(it.ask(steps.nap_process, 0.0))
         it.world.renew()
         assert await it.value(it.ask(steps.nap_process, 0.0)) != before
+
+    run(story, limits=ONE)
+
+
+@pytest.mark.parametrize("given", [None, "/somewhere"])
+def test_what_steps_start_sees_the_path_of_the_server(
+    given: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if given is None:
+        monkeypatch.delenv("PYTHONPATH", raising=False)
+    else:
+        monkeypatch.setenv("PYTHONPATH", given)
+
+    async def story(it: Harness) -> None:
+        assert await it.value(it.ask(steps.path_process)) == given
 
     run(story, limits=ONE)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from batuta.cli.client import Client, connect
+from batuta.cli.client import Client, asking
 from batuta.cli.out import Out, clean
 from batuta.cli.run import ENDED, wait_for
 from batuta.cli.values import json_value, loose_value
@@ -17,7 +17,7 @@ def send(args: argparse.Namespace, out: Out) -> int:
     event: dict[str, Any] = {"type": args.type, "source": args.source, "data": data}
     if args.id:
         event["id"] = args.id
-    with connect(args) as client:
+    with asking(args) as client:
         answer = client.submit("event.send", args.subject, event)
         _unserved(client, out, "what it starts goes on with the next `batuta up`")
     if out.json:
@@ -64,14 +64,14 @@ def undo(args: argparse.Namespace, out: Out) -> int:
 def query(args: argparse.Namespace, out: Out) -> int:
     """Ask a run a question."""
     values = [loose_value(text, f"argument {n}") for n, text in enumerate(args.args, 1)]
-    with connect(args) as client:
+    with asking(args) as client:
         out.value(client.query(args.id, args.name, values))
     return 0
 
 
 def _ask(args: argparse.Namespace, out: Out, type: str, data: dict[str, Any], verb: str) -> int:
     """Ask something of a run; a new run that comes of it is printed, and waited for on request."""
-    with connect(args) as client:
+    with asking(args) as client:
         # Without a server nobody else does what was asked, so it is done here.
         wait = getattr(args, "wait", False) or (not client.served and type in FINISHED_HERE)
         before = client.head() if wait else 0
@@ -83,7 +83,8 @@ def _ask(args: argparse.Namespace, out: Out, type: str, data: dict[str, Any], ve
         if not (out.json and wait):
             _say(args.id, new, answer, out, verb)
         if wait:
-            return wait_for(client, new or args.id, out, after=before)
+            wanted, word = WANTED.get(type, ("completed", ""))
+            return wait_for(client, new or args.id, out, after=before, wanted=wanted, word=word)
         if type != "run.terminate":
             _unserved(client, out, "the run goes on with the next `batuta up`")
     return 0
@@ -110,6 +111,7 @@ def _ended(id: str, answer: dict[str, Any], out: Out, wanted: str) -> int:
 
 
 ENDING = {"run.cancel": "cancelled", "run.terminate": "terminated"}
+WANTED = {"run.cancel": ("cancelled", "Cancelled"), "run.undo": ("cancelled", "Undone")}
 FINISHED_HERE = ("run.cancel", "run.retry", "run.fork", "run.undo")
 
 

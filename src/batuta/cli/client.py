@@ -5,29 +5,30 @@ from __future__ import annotations
 import argparse
 import importlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
-from batuta.cli.place import Place, find
+from batuta.cli.place import find
 from batuta.kernel.event import Event
 
 Row = dict[str, Any]
 
-# Who can ask; imported when needed, for each needs something that the other one does not.
-REMOTE = "batuta.cli.remote"
-LOCAL = "batuta.cli.local"
+# Who can answer; imported when needed, for each needs something that the others do not.
+REMOTE = "batuta.cli.remote"  # HTTP
+LOCAL = "batuta.cli.local"  # a database
+HOSTED = "batuta.cli.hosted"  # the definitions, and a system that runs them
 
 
-class Client(Protocol):
-    """Reads and asks. Rows and views are JSON-able, the same from a server and from a file."""
+class Reader(Protocol):
+    """Reads. Rows and views are JSON-able, the same from a server and from a file."""
 
     served: bool
-    """Whether a server performs what is asked, also when this command has ended."""
+    """Whether a server goes on with the runs, also when this command has ended."""
 
     @property
     def shown(self) -> str:
         """What it talks to, in words."""
 
-    def __enter__(self) -> Client: ...
+    def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...
 
     def runs(
@@ -69,14 +70,18 @@ class Client(Protocol):
     def output(self, id: str) -> list[str]:
         """What the steps of a run printed: `TIME KEY.ATTEMPT out|err TEXT`."""
 
+    def dead(self, limit: int) -> list[Row]:
+        """The deliveries that were given up."""
+
+
+class Client(Reader, Protocol):
+    """Reads, knows the definitions, and asks."""
+
     def workflows(self) -> list[Row]:
         """What can be started."""
 
     def schedules(self) -> list[Row]:
         """What starts by itself."""
-
-    def dead(self, limit: int) -> list[Row]:
-        """The deliveries that were given up."""
 
     def submit(self, type: str, subject: str, data: Row) -> Row:
         """Ask for something; it is durable when this returns."""
@@ -85,15 +90,20 @@ class Client(Protocol):
         """Ask a run a question."""
 
 
-def connect(args: argparse.Namespace) -> Client:
-    """Whoever can answer: the server that was named, the one that runs here, or this process."""
+def reading(args: argparse.Namespace) -> Reader:
+    """Whoever can tell: the server that was named, the one that runs here, or the journal."""
+    found: Reader = _connect(args, LOCAL)
+    return found
+
+
+def asking(args: argparse.Namespace) -> Client:
+    """Whoever can do something: a server as for `reading`, or a system in this process."""
+    found: Client = _connect(args, HOSTED)
+    return found
+
+
+def _connect(args: argparse.Namespace, here: str) -> Any:
     place = find(args)
     server = None if place.url else place.server()
-    module = LOCAL if place.url is None and server is None else REMOTE
-    client: Client = importlib.import_module(module).connect(place, server)
-    return client
-
-
-def place_of(args: argparse.Namespace) -> Place:
-    """Where the command works."""
-    return find(args)
+    remote = place.url is not None or server is not None
+    return importlib.import_module(REMOTE if remote else here).connect(place, server)

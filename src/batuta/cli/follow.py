@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from batuta.cli.client import Client, Row, connect
+from batuta.cli.client import Reader, Row, reading
 from batuta.cli.out import Out, brief, clean, clock
 from batuta.cli.run import ENDED
 from batuta.kernel.errors import NotFound
@@ -33,7 +33,7 @@ class Printed(NamedTuple):
 
 def logs(args: argparse.Namespace, out: Out) -> int:
     """Print a run's events and what its steps printed, in the order of time."""
-    with connect(args) as client:
+    with reading(args) as client:
         events = _all(client, args.id)
         if not events and not args.follow:
             raise NotFound(f"nothing happened to `{args.id}`", hint="`batuta ps` lists the runs")
@@ -45,7 +45,7 @@ def logs(args: argparse.Namespace, out: Out) -> int:
         return _go_on(client, args.id, events[-1].seq if events else 0, len(seen), out, asked)
 
 
-def _all(client: Client, id: str) -> list[Event]:
+def _all(client: Reader, id: str) -> list[Event]:
     found: list[Event] = []
     while True:
         page = client.events(found[-1].seq if found else 0, 1000, subject=id)
@@ -60,7 +60,7 @@ def _ended(events: list[Event]) -> bool:
 
 
 def _go_on(
-    client: Client, id: str, after: int, seen: int, out: Out, asked: dict[str, Event]
+    client: Reader, id: str, after: int, seen: int, out: Out, asked: dict[str, Event]
 ) -> int:
     for ticks, event in enumerate(client.follow(after, subject=id), 1):
         ended = event is not None and _ended([event])
@@ -119,7 +119,7 @@ def printed_line(line: str) -> Printed | None:
 
 def events(args: argparse.Namespace, out: Out) -> int:
     """List events, and go on with new ones on request."""
-    with connect(args) as client:
+    with reading(args) as client:
         after = args.after
         wanted = {"types": args.type, "subject": args.subject}
         if after is None:

@@ -8,9 +8,8 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
 
-from batuta.cli.client import place_of
 from batuta.cli.out import Out, now
-from batuta.cli.place import Place
+from batuta.cli.place import Place, find
 from batuta.cli.storage import make_state, open_journal
 from batuta.kernel.errors import BatutaError
 from batuta.kernel.sqlite import SqliteJournal
@@ -18,7 +17,7 @@ from batuta.kernel.sqlite import SqliteJournal
 
 def backup(args: argparse.Namespace, out: Out) -> int:
     """Copy the journal."""
-    place = _own(place_of(args), "backup")
+    place = _own(find(args), "backup")
     target = Path(args.file)
     if target.exists():
         raise BatutaError(f"`{args.file}` is there already", hint="name a file that is not")
@@ -35,7 +34,7 @@ def backup(args: argparse.Namespace, out: Out) -> int:
 
 def restore(args: argparse.Namespace, out: Out) -> int:
     """Make a backup the journal."""
-    place = _own(place_of(args), "restore")
+    place = _own(find(args), "restore")
     source = Path(args.file)
     if not source.is_file():
         raise BatutaError(f"`{args.file}` is no file", hint="name what `batuta backup` wrote")
@@ -106,7 +105,7 @@ def _told(out: Out, verb: str, source: str, target: Path, began: int) -> int:
 
 def env(args: argparse.Namespace, out: Out) -> int:
     """Print lines that a shell can evaluate."""
-    place = place_of(args)
+    place = find(args)
     server = place.server()
     values = {"BATUTA_STATE": str(place.state)}
     url = place.url or (server.url if server else None)

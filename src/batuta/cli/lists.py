@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from batuta.cli.client import Row, connect
+from batuta.cli.client import Row, asking, reading
 from batuta.cli.look import error_text, shown_at
 from batuta.cli.out import Column, Out, ago, brief, clean, now, stamp
 from batuta.cli.usage import UsageError
@@ -36,7 +36,7 @@ LETTERS = (
 
 def workflows(args: argparse.Namespace, out: Out) -> int:
     """List the workflows."""
-    with connect(args) as client:
+    with asking(args) as client:
         rows = client.workflows()
     if out.json:
         for row in rows:
@@ -56,7 +56,7 @@ def _workflow(row: Row) -> list[str]:
 
 def schedules(args: argparse.Namespace, out: Out) -> int:
     """List the schedules."""
-    with connect(args) as client:
+    with asking(args) as client:
         rows = client.schedules()
     if out.json:
         for row in rows:
@@ -80,14 +80,14 @@ def dead(args: argparse.Namespace, out: Out) -> int:
     if args.action != "list" and not args.id:
         raise UsageError(f"`dead {args.action}` needs an ID", hint="`batuta dead` lists them")
     if args.action == "redrive":
-        with connect(args) as client:
+        with asking(args) as client:
             answer = client.submit("dead.redrive", args.id, {})
         if out.json:
             out.value({"id": args.id} | answer)
         else:
             out.done("Redrove", clean(args.id))
         return 0
-    with connect(args) as client:
+    with reading(args) as client:
         rows = client.dead(args.limit if args.action == "list" else 1000)
     if args.action == "show":
         return _show(rows, args.id, out)

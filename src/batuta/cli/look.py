@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from batuta.cli.client import Row, connect
+from batuta.cli.client import Row, reading
 from batuta.cli.out import Cell, Column, Node, Out, ago, brief, clean, clock, now, span, stamp
 from batuta.cli.values import attributes
 
@@ -40,7 +40,7 @@ RUN_COLUMNS = (
 def ps(args: argparse.Namespace, out: Out) -> int:
     """List runs."""
     wanted = [word for text in args.status for word in text.split(",") if word]
-    with connect(args) as client:
+    with reading(args) as client:
         rows = client.runs(
             statuses=wanted,
             workflow=args.workflow,
@@ -87,7 +87,7 @@ def run_cells(row: Row, at: int, out: Out) -> list[str | Cell]:
 
 def show(args: argparse.Namespace, out: Out) -> int:
     """Show one run."""
-    with connect(args) as client:
+    with reading(args) as client:
         view = client.run(args.id)
     if out.json:
         out.value(view)
@@ -239,7 +239,7 @@ def shown_at(at: str) -> str:
 
 def why(args: argparse.Namespace, out: Out) -> int:
     """Print the chain of causes."""
-    with connect(args) as client:
+    with reading(args) as client:
         chain = client.why(args.id)
     for link in chain:
         if out.json:

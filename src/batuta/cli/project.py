@@ -22,8 +22,9 @@ from typing import Any
 from batuta.cli.scan import Scan, candidates, scan
 from batuta.common.problem import Problem, sort
 from batuta.common.source import Source, source_of
+from batuta.kernel.dispatch import Queue
 from batuta.kernel.errors import BatutaError
-from batuta.workflow.model import Definition, Definitions, Queue, Rule, Schedule, Step, Workflow
+from batuta.workflow.model import Definition, Definitions, Rule, Schedule, Step, Workflow
 
 FOREIGN_PARTS = frozenset({"site-packages", "dist-packages", "__pycache__"})
 Stamp = tuple[int, int, str]

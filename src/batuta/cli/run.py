@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from batuta.cli.client import Client, Row, connect
+from batuta.cli.client import Client, Row, asking
 from batuta.cli.live import Live
 from batuta.cli.look import error_text
 from batuta.cli.out import Out, clean, now, span
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace, out: Out) -> int:
             data[name] = getattr(args, name)
     if args.attr:
         data["attributes"] = attributes(args.attr)
-    with connect(args) as client:
+    with asking(args) as client:
         answer = client.submit("run.start", args.id or "", data)
         id = str(answer["id"])
         if args.detach:
@@ -68,24 +68,34 @@ def _detached(client: Client, answer: Row, out: Out) -> int:
     return OK
 
 
-def wait_for(client: Client, id: str, out: Out, *, after: int = 0, steps: bool = False) -> int:
+def wait_for(
+    client: Client,
+    id: str,
+    out: Out,
+    *,
+    after: int = 0,
+    steps: bool = False,
+    wanted: str = "completed",
+    word: str = "",
+) -> int:
     """Follow a run to its end and say how it ended.
 
     Parameters
     ----------
     after: only what happened behind this event counts; what a retry leaves behind does not.
     steps: say each thing that ends on the way.
+    wanted: the end that was asked for. word: what is said then.
 
     Returns
     -------
-    The exit code: 0 where it completed.
+    The exit code: 0 where it completed, or ended as was wanted.
     """
     following = Following(out, steps)
     try:
         while True:
             event = following.until_end(client, id, after)
             if event.type != "run.continued":
-                return _end(id, event, out)
+                return _end(id, event, out, wanted, word)
             id, after = str(event.data["id"]), 0
             out.note(f"It goes on as {clean(id)}")
     except KeyboardInterrupt:
@@ -94,7 +104,7 @@ def wait_for(client: Client, id: str, out: Out, *, after: int = 0, steps: bool =
         return INTERRUPTED
 
 
-def _end(id: str, event: Event, out: Out) -> int:
+def _end(id: str, event: Event, out: Out, wanted: str, word: str) -> int:
     """Print the result, or the error."""
     status = event.type.removeprefix("run.")
     if out.json:
@@ -103,11 +113,11 @@ def _end(id: str, event: Event, out: Out) -> int:
         out.value(value)
     elif status == "completed":
         out.value(event.data.get("result"))
-    if status == "completed":
-        return OK
-    if not out.json:
+    elif status == wanted:
+        out.done(word, clean(id))
+    else:
         out.error(_failure(id, status, event.data))
-    return FAILED
+    return OK if status in ("completed", wanted) else FAILED
 
 
 def _failure(id: str, status: str, data: Row) -> BatutaError:

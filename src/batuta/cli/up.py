@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from batuta.cli.check import show_problems, summary
+from batuta.cli.hosting import free_dead_leases, outlast, system_of
 from batuta.cli.live import Live
 from batuta.cli.out import Out, now, span
 from batuta.cli.place import (
@@ -25,7 +26,7 @@ from batuta.cli.place import (
 )
 from batuta.cli.project import Project, changed, load, reload
 from batuta.cli.remote import answers
-from batuta.cli.storage import free_dead_leases, open_journal, outlast, system_of
+from batuta.cli.storage import open_journal
 from batuta.cli.usage import INTERRUPTED, OK, UsageError
 from batuta.cli.watch import LogStream, Watch
 from batuta.kernel.errors import BatutaError
@@ -143,7 +144,8 @@ class Up:
         stopped = asyncio.create_task(self._stopping.wait())
         tasks: list[asyncio.Task[Any]] = [serving, stopped, *([spans] if spans else [])]
         try:
-            await asyncio.wait({serving, _arrival(ready)}, return_when="FIRST_COMPLETED")
+            first: set[asyncio.Future[Any]] = {serving, ready}
+            await asyncio.wait(first, return_when="FIRST_COMPLETED")
             if not ready.done():
                 await serving  # it raises why it could not
             self._announce(ready.result())
@@ -235,13 +237,6 @@ class Up:
             short(Path(self._place.state)) if self._place.database is None else self._place.shown
         )
         self._out.done("Stopped:", f"everything is kept in {where}", now() - began)
-
-
-def _arrival(ready: asyncio.Future[str]) -> asyncio.Task[Any]:
-    async def arrive() -> str:
-        return await asyncio.shield(ready)
-
-    return asyncio.create_task(arrive())
 
 
 def _once(ready: asyncio.Future[str]) -> Callable[[str], None]:

@@ -6,11 +6,13 @@ they ask.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 
 Part = str | int | float | bool | bytes | None
 
 _SCALE = 2.0**-53
+_from_bytes = int.from_bytes
 
 
 def bits(seed: Part, *parts: Part) -> int:
@@ -74,13 +76,18 @@ class Stream:
 
     def bits(self, activity: str, attempt: int, purpose: str) -> int:
         """64 random bits."""
-        name = f"s{len(activity)}:{activity}i{attempt};s{len(purpose)}:{purpose}"
         state = self._start.copy()
-        state.update(name.encode("utf-8", "surrogatepass"))
-        return int.from_bytes(state.digest(), "little")
+        state.update(b"%bi%d;%b" % (_name(activity), attempt, _name(purpose)))
+        return _from_bytes(state.digest(), "little")
 
     def u(self, activity: str, attempt: int, purpose: str) -> float:
         """A number in [0, 1)."""
         state = self._start.copy()
-        state.update(f"s{len(activity)}:{activity}i{attempt};s{len(purpose)}:{purpose}".encode())
-        return (int.from_bytes(state.digest(), "little") >> 11) * _SCALE
+        state.update(b"%bi%d;%b" % (_name(activity), attempt, _name(purpose)))
+        return (_from_bytes(state.digest(), "little") >> 11) * _SCALE
+
+
+@lru_cache(maxsize=4096)
+def _name(text: str) -> bytes:
+    """The encoding of a name of which there are few: of an activity or a purpose."""
+    return _text(text).encode("utf-8", "surrogatepass")

@@ -17,6 +17,7 @@ from batuta.real.context import StepStopped, running
 from batuta.real.job import Hub, Job, Line
 
 SLICE_S = 0.002
+CLOSE_S = 1.0
 ABANDONED_PER_THREAD = 4
 
 
@@ -60,9 +61,11 @@ class AsyncPool:
             self._call()
 
     async def close(self) -> None:
-        for task in self._tasks | self._lost:
+        tasks = self._tasks | self._lost
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_S)
 
     def stats(self) -> dict[str, float]:
         return {
@@ -163,7 +166,7 @@ class ThreadPool:
         self._abandoned: set[Job] = set()
         self._context = copy_context()
         self._lock = threading.Lock()
-        self._closed = False
+        self._at_work: set[Job] = set()
 
     def begin(self, job: Job) -> None:
         if not self._threads and len(self._abandoned) >= self._abandoned_limit:
@@ -195,24 +198,28 @@ class ThreadPool:
         self._threads -= 1
         self._pending -= 1
         why.message += (
-            f"; its thread cannot be stopped and was left behind ({len(self._abandoned)} such "
-            "threads now). With process=True a step can be killed"
+            f"; its thread could not be stopped at once and was left behind "
+            f"({len(self._abandoned)} such threads now). With process=True a step can be killed"
         )
         self._hub.finish(job, job.failed(why))
         if len(self._abandoned) < self._abandoned_limit:
             self._hire()
             return
-        while not self._threads and (waiting := self._take()) is not None:
-            self._pending -= 1
-            self._hub.finish(waiting, waiting.failed(self._exhausted(waiting)))
+        while not self._threads and len(self._line):
+            with self._lock:
+                waiting = self._line.take()
+            if waiting is not None:
+                self._pending -= 1
+                self._hub.finish(waiting, waiting.failed(self._exhausted(waiting)))
 
     def give_up(self, job: Job) -> None:
         """It was already given up when it was stopped."""
 
     async def close(self) -> None:
-        self._closed = True
         for _ in range(self._threads):
             self._tokens.put(False)
+        for job in list(self._at_work):
+            self._strike(job)
 
     def stats(self) -> dict[str, float]:
         return {
@@ -237,7 +244,10 @@ class ThreadPool:
 
     def _take(self) -> Job | None:
         with self._lock:
-            return self._line.take()
+            job = self._line.take()
+            if job is not None:
+                self._at_work.add(job)
+            return job
 
     def _work(self) -> None:
         while self._tokens.get():
@@ -262,11 +272,12 @@ class ThreadPool:
         try:
             self._hub.loop.call_soon_threadsafe(self._collect, context=self._context)
         except RuntimeError:  # the loop was closed: nobody waits for outcomes any more
-            self._closed = True
+            self._tokens.put(False)
 
     def _ended_alone(self, job: Job) -> bool:
         with self._lock:
             job.returned = True
+            self._at_work.discard(job)
             if job not in self._abandoned:
                 return False
             self._abandoned.discard(job)
@@ -275,8 +286,8 @@ class ThreadPool:
     def _strike(self, job: Job) -> None:
         """Raise in a thread whose step did not end by itself."""
         with self._lock:
-            # A thread that was left behind performs nothing else, so this hits no other step.
-            if job in self._abandoned and job.thread:
+            # Its thread performs nothing else any more, so this hits no other step.
+            if job in self._at_work and job.thread:
                 stopped = ctypes.py_object(StepStopped)
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(job.thread), stopped)
 

@@ -9,6 +9,7 @@ import re
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -160,7 +161,8 @@ class StepOutput:
             if data:
                 self._emit(stream, data)
         self._masked, self._parts = {}, {}
-        self._sink.end(self._command, self._dropped)
+        with suppress(OSError):
+            self._sink.end(self._command, self._dropped)
         self._dropped = 0
 
     def _emit(self, stream: str, data: bytes) -> None:
@@ -168,7 +170,11 @@ class StepOutput:
             self._dropped += len(data)
         else:
             text = data.decode("utf-8", "replace")
-            self._full = not self._sink.write(self._command, stream, text)
+            try:
+                self._full = not self._sink.write(self._command, stream, text)
+            except OSError:  # a full disk must not fail the step, only cost its output
+                self._full = True
+                self._dropped += len(data)
 
 
 class _StepBytes(io.RawIOBase):
@@ -183,7 +189,7 @@ class _StepBytes(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         raw = bytes(data)
-        self._output.write(self._stream, raw.decode("utf-8", "replace"))
+        self._output.write_bytes(self._stream, raw)
         return len(raw)
 
 

@@ -10,18 +10,21 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from batuta.kernel.world import Failure, Outcome
 from batuta.real.call import Refused, StepDefinition
+from batuta.real.context import Output
 from batuta.real.job import Hub, Job
 from batuta.real.mask import Mask
 from batuta.real.output import StepOutput
 from batuta.real.pipes import Kept, Pipe
 from batuta.real.shell import Surroundings, exit_text, signal_group
-from batuta.real.worker import Frame, pack
+from batuta.real.worker import PATH_VARIABLE, Frame, pack
 
 STDERR_KEPT = 64 * 1024
+_HOME = str(Path(__file__).resolve().parents[2])
 
 
 class WorkerGone(Exception):
@@ -34,7 +37,7 @@ class Worker:
     def __init__(self, mask: Mask, limit: int) -> None:
         self._limit = limit
         self._mask = mask
-        self._output: StepOutput | None = None
+        self._output: Output | None = None
         self._stderr = Kept(STDERR_KEPT)
         self.generation = 0
 
@@ -53,7 +56,7 @@ class Worker:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=self._pipes[0].writer,
                 stderr=self._pipes[1].writer,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env=_environment(),
                 pass_fds=[there.fileno()],
                 start_new_session=True,
             )
@@ -63,17 +66,20 @@ class Worker:
         self._ended = loop.create_task(self._process.wait())
         await self._receive()
 
-    async def perform(self, job: Job, frame: Frame, output: StepOutput | None) -> Frame:
+    async def perform(self, hub: Hub, job: Job, frame: Frame) -> Frame:
         """One job: heartbeats go into its context, the answer is returned."""
-        self._output, self._stderr = output, Kept(STDERR_KEPT)
+        self._output, self._stderr = job.context.output, Kept(STDERR_KEPT)
         try:
             self._writer.write(pack(frame))
             await self._writer.drain()
             while True:
                 answer = await self._receive()
-                if "heartbeat" not in answer:
+                if "began" in answer:
+                    hub.began(job)
+                elif "heartbeat" in answer:
+                    job.context.heartbeat(answer["heartbeat"])
+                else:
                     return answer
-                job.context.heartbeat(answer["heartbeat"])
         except (ConnectionError, asyncio.IncompleteReadError) as error:
             raise WorkerGone from error
         finally:
@@ -150,13 +156,11 @@ class Processes:
     async def perform(self, job: Job) -> Outcome:
         """Perform a function step in a worker."""
         frame = self._frame(job)
-        output = None
         if self._around.sink is not None:
-            output = StepOutput(job.command.id, self._around.sink, self._around.mask)
-            job.context.output = output
+            job.context.output = StepOutput(job.command.id, self._around.sink, self._around.mask)
         worker = await self._borrow()
         try:
-            answer = await worker.perform(job, frame, output)
+            answer = await worker.perform(self._hub, job, frame)
         except WorkerGone:
             code = await worker.exit_code()
             self._all.discard(worker)
@@ -226,6 +230,13 @@ class Processes:
             "kwargs": data.get("kwargs") or {},
             "limit": self._hub.value_limit,
         }
+
+
+def _environment() -> dict[str, str]:
+    """The server's, such that the worker finds Batuta wherever the server found it."""
+    given = os.environ.get("PYTHONPATH", "")
+    path = os.pathsep.join(filter(None, (_HOME, given)))
+    return {**os.environ, "PYTHONPATH": path, PATH_VARIABLE: given}
 
 
 def _outcome(job: Job, answer: Frame) -> Outcome:

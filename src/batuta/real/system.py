@@ -17,10 +17,11 @@ from batuta.kernel.dispatch import Dispatcher
 from batuta.kernel.errors import BatutaError, Fenced, JournalError, JournalLost, NotFound
 from batuta.kernel.event import Event, Message
 from batuta.kernel.journal import Journal
+from batuta.kernel.lease import Ownership
 from batuta.kernel.loop import Loop, Turn, partition_of
 from batuta.kernel.world import Outcome
-from batuta.real.ownership import Ownership, owner_name
 from batuta.real.output import LogSink
+from batuta.real.ownership import is_dead, owner_name
 from batuta.real.validate import validate
 from batuta.real.world import RealWorld
 from batuta.workflow.deliveries import RESERVED, Deliveries
@@ -85,7 +86,7 @@ class System:
         self._limits = limits
         self._operations_max = operations_max
         self._partition_of = partial(partition_of, partitions=journal.partitions)
-        self._ownership = Ownership(journal, self.owner, self.clock, lease_s)
+        self._ownership = Ownership(journal, self.owner, self.clock, lease_s, is_dead)
         self._outcomes: list[Outcome] = []
         self._messages: list[Message] = []
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}

@@ -11,6 +11,8 @@ from batuta.kernel.world import Outcome
 from batuta.real.call import raised
 from batuta.real.job import Hub, Job, Line
 
+CLOSE_S = 5.0
+
 
 class TaskPool:
     """So many tasks at once, and a line for the others.
@@ -51,7 +53,8 @@ class TaskPool:
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_S)
 
     def stats(self) -> dict[str, float]:
         return {

@@ -27,6 +27,7 @@ from batuta.kernel.world import Failure
 from batuta.real.call import Refused, StepDefinition, arguments, exited, stored
 from batuta.real.context import StepContext, running
 
+PATH_VARIABLE = "BATUTA_PYTHONPATH"
 Frame = dict[str, Any]
 
 
@@ -131,6 +132,7 @@ def perform(job: Frame, channel: Channel) -> Frame:
     try:
         sys.path[:] = job["path"] + [entry for entry in sys.path if entry not in job["path"]]
         step = find_step(job["module"], job["file"], job["qualname"])
+        channel.send({"began": True})  # its time runs from here: imports may have taken long
         args, kwargs = arguments(step, job)
         value = step.fn(*args, **kwargs)
         if inspect.iscoroutine(value):
@@ -158,6 +160,10 @@ def flush() -> None:
 
 def main() -> None:
     """Perform jobs until the server is gone."""
+    given = os.environ.pop(PATH_VARIABLE, "")
+    os.environ["PYTHONPATH"] = given  # what steps start shall see the server's own
+    if not given:
+        del os.environ["PYTHONPATH"]
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)
     channel = Channel(socket.socket(fileno=descriptor))

@@ -6,6 +6,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from contextvars import copy_context
 from math import inf
 from pathlib import Path
@@ -77,6 +78,7 @@ class RealWorld:
         self._outcomes: list[Outcome] = []
         self._wake_at = inf
         self._wake: asyncio.TimerHandle | None = None
+        self._look_s = 0.0
         self._performed = 0
         self.closed = False
         self.limits = {**LIMITS, **(limits or {})}
@@ -215,14 +217,16 @@ class RealWorld:
         if job.due >= self._wake_at:
             return
         self._wake_at = job.due
-        self.loop.call_soon_threadsafe(self._rewatch, context=self._context)
+        with suppress(RuntimeError):  # a thread of a world whose loop was closed
+            self.loop.call_soon_threadsafe(self._rewatch, context=self._context)
 
     def _rewatch(self) -> None:
         if self._wake is not None:
             self._wake.cancel()
         self._wake = None
         if self._wake_at < inf and not self.closed:
-            delay = max(WATCH_S, self._wake_at - monotonic())
+            # Where very much runs, looking takes a bounded share of the loop's time.
+            delay = max(WATCH_S, 20 * self._look_s, self._wake_at - monotonic())
             self._wake = self.loop.call_later(delay, self._look)
 
     def _look(self) -> None:
@@ -230,11 +234,14 @@ class RealWorld:
         steady = monotonic()
         earliest = self._wake_at = inf
         for job in list(self._jobs.values()):
+            if not job.started:
+                continue
             due = job.due
             if due <= steady:
                 self._overdue(job, steady)
                 due = job.due
             earliest = min(earliest, due)
+        self._look_s = monotonic() - steady
         self._wake_at = min(self._wake_at, earliest)
         self._rewatch()
 

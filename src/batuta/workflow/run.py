@@ -19,12 +19,13 @@ class Run:
 
     `inflight`: steps that a world performs now. `recorded`: the status that its row has.
     `stuck`: why it cannot go on until somebody mends the code. `epoch`: how often it was
-    retried as a whole; part of command ids, so that an effect sees a new try as new.
+    retried as a whole; `resumed`: how often a server ended while it stood where it stands. The epoch
+    is part of command ids, so that an effect sees a new try as new.
     """
 
     __slots__ = (
         "attributes", "cancel_asked", "deadline", "ended", "epoch", "id", "inflight", "misfit",
-        "overdue", "parent", "partition", "priority", "program", "recorded", "rested", "started",
+        "overdue", "parent", "partition", "priority", "program", "recorded", "rested", "resumed", "started",
         "status", "stuck", "undoing", "workflow",
     )  # fmt: skip
 
@@ -50,6 +51,7 @@ class Run:
         self.rested: tuple[int | None, int] | None = None
         self.stuck: BaseException | None = None
         self.misfit: BaseException | None = None
+        self.resumed: dict[str, int] = {}
 
 
 def command_of(run: Run, call: Call[Any], asked: Event) -> Command:
@@ -105,6 +107,8 @@ def run_record(run: Run, status: str, at: Event | None, wake: int | None) -> Rec
         waits = [_wait(ask) for ask in run.program.open.values() if isinstance(ask, EventWait)]
         if waits:
             data["waits"] = waits
+    if run.resumed and status == "running":
+        data["resumed"] = run.resumed
     if at is not None and status not in ("running", "sleeping"):
         data |= _ending(at)
     ended = at.time if at is not None and status in ENDED else None

@@ -21,6 +21,10 @@ from batuta.workflow.replay import effective
 from batuta.workflow.requests import RECEIVE
 from batuta.workflow.run import ENDED, Run, command_of, failure_data, run_record, seen
 
+SUSPICIOUS = 2
+"""A step that was in flight this often when its server ended, without any progress between, is
+performed in a process of its own from then on: it may be what kills the server."""
+
 
 class Runs:
     """All runs of the partitions that this server owns.
@@ -105,6 +109,15 @@ class Runs:
             run.recorded = record.status
             if record.status == "parked":
                 run.status = "parked"
+            elif run.inflight and history:
+                self._suspect(run, record, history[-1].seq)
+
+    def _suspect(self, run: Run, record: Record, at: int) -> None:
+        """Count how often a server ended while this run stood here: its row remembers it."""
+        before = record.data.get("resumed") or {}
+        times = before["times"] + 1 if before.get("at") == at else 1
+        run.resumed = {"at": at, "times": times}
+        run.recorded = ""
 
     def restore(self, history: list[Event]) -> Run | None:
         """Fold the events of one run; None where nothing is left to go on with."""
@@ -338,7 +351,9 @@ class Runs:
             recovered, self.recovered = self.recovered, []
             for run, call in recovered:
                 if call.asked is not None and call.command in self.commands:
-                    into.commands.append(command_of(run, call, call.asked))
+                    command = command_of(run, call, call.asked)
+                    command.isolated = run.resumed.get("times", 0) >= SUSPICIOUS
+                    into.commands.append(command)
         if self.dirty:
             dirty, self.dirty = self.dirty, {}
             for run in dirty.values():
