@@ -1,6 +1,8 @@
 """Batuta: one orchestrator for a whole software system. These are all the names a user needs."""
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -159,3 +161,19 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module `batuta` has no attribute `{name}`")
     found = globals()[name] = getattr(import_module(f"batuta.{home}"), name)
     return found
+
+
+class _Package(ModuleType):
+    """The import system binds the subpackage `batuta.workflow` to the name that users know as
+    the decorator; here the decorator stays."""
+
+    @property
+    def workflow(self) -> Any:
+        return import_module("batuta.workflow.model").workflow
+
+    @workflow.setter
+    def workflow(self, subpackage: ModuleType) -> None:
+        pass
+
+
+sys.modules[__name__].__class__ = _Package

@@ -117,7 +117,8 @@ async def nested() -> list[Any]:
         await sleep("5s")
         return await race(sleep("1 day"), double(8))  # type: ignore[return-value]
 
-    return list(await gather(left(), right(), gather(one(), one()), timeout(one(), "5s")))
+    a, b, c, d = await gather(left(), right(), gather(one(), one()), timeout(one(), "5s"))
+    return [list(a), list(b), list(c), d]
 
 
 @workflow

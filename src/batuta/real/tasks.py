@@ -9,6 +9,7 @@ from functools import partial
 
 from batuta.kernel.world import Outcome
 from batuta.real.call import raised
+from batuta.real.context import StepStopped
 from batuta.real.job import Hub, Job, Line
 
 CLOSE_S = 5.0
@@ -79,7 +80,7 @@ class TaskPool:
         self._hub.began(job)
         try:
             outcome = await self._perform(job)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, StepStopped):
             if job.stopped is None:
                 raise  # the world is closing
             outcome = job.failed(job.stopped)
