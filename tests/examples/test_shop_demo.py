@@ -43,7 +43,7 @@ def test_orders_survive_a_kill(tmp_path: Path) -> None:
     done = subprocess.run(demo(tmp_path, *options), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("kill -9 ") == 1
-    assert "all 150 orders were submitted again and none is new" in done.stdout
+    assert "all 150 orders were submitted again: none is new" in done.stdout
     assert "shop.py:" in done.stdout.partition("$ batuta why order-")[2]
 
     report = audit(tmp_path, tmp_path / "orders.jsonl")

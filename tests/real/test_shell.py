@@ -104,7 +104,7 @@ def test_a_gigabyte_of_output_neither_blocks_nor_fills_memory() -> None:
         assert value["stdout"].endswith("xxxend\n")
         assert len(value["stdout"]) < 1_100_000
         assert value["dropped"] == 500_000_010 - 1024 * 1024
-        assert longest < 0.5
+        assert longest < 1
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         assert grown < 50_000
 

@@ -238,13 +238,13 @@ class Stage:
 
     # -- asking ----------------------------------------------------------------------------
 
-    def message(self, type: str, subject: str, **data: Any) -> Message:
+    def message(self, type: str, subject: str, /, **data: Any) -> Message:
         """A message as a user's request makes one."""
         return Message(
             self.hands.new_id(), 0, type, subject, data, None, self.hands.time
         )
 
-    def ask(self, type: str, subject: str, **data: Any) -> dict[str, Any]:
+    def ask(self, type: str, subject: str, /, **data: Any) -> dict[str, Any]:
         """Ask for something, and see it answered; raises what it is refused with."""
         message = self.message(type, subject, **data)
         self.turn(messages=[message])
@@ -298,7 +298,8 @@ class Stage:
         return [event.type for event in self.events(id)]
 
     def last(self, id: str = "run") -> Event:
-        return self.events(id)[-1]
+        """The last event of a run; its delivery has the same subject."""
+        return [e for e in self.events(id) if not e.type.startswith("delivery.")][-1]
 
     def result(self, id: str = "run") -> Any:
         """The recorded result of a run that completed."""

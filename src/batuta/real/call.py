@@ -128,7 +128,7 @@ def perform_here(job: Job, limit: int) -> Outcome:
     try:
         args, kwargs = arguments(step, job.command.data)
         value = stored(step, step.fn(*args, **kwargs), limit)
-        outcome = Outcome(context.id, value, None, job.started)
+        outcome = Outcome(context.command, value, None, job.started)
         if context.details is not None:
             outcome.detail["heartbeat"] = context.details
     except BaseException as error:  # a step may raise anything; all of it is data to us
@@ -146,7 +146,7 @@ async def perform_async(job: Job, limit: int) -> Outcome:
     try:
         args, kwargs = arguments(step, job.command.data)
         value = stored(step, await step.fn(*args, **kwargs), limit)
-        outcome = Outcome(context.id, value, None, job.started)
+        outcome = Outcome(context.command, value, None, job.started)
         if context.details is not None:
             outcome.detail["heartbeat"] = context.details
     except BaseException as error:  # a step may raise anything; all of it is data to us

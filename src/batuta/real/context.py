@@ -32,7 +32,7 @@ class StepContext:
 
     Parameters
     ----------
-    id: the command's id, the same on each repetition after a crash: an idempotency key.
+    command: the command's id, another one for each attempt.
     run: the id of the run that asked for it.
     name: the step's name.
     attempt: 1 for the first.
@@ -41,12 +41,12 @@ class StepContext:
     """
 
     __slots__ = (
-        *("attempt", "beat_at", "cancelled", "details", "id", "last_heartbeat", "name"),
+        *("attempt", "beat_at", "cancelled", "command", "details", "last_heartbeat", "name"),
         *("opens", "output", "send"),
     )
 
-    def __init__(self, id: str, name: str, attempt: int, last_heartbeat: object = None) -> None:
-        self.id = id
+    def __init__(self, command: str, name: str, attempt: int, last_heartbeat: object = None) -> None:
+        self.command = command
         self.name = name
         self.attempt = attempt
         self.last_heartbeat = last_heartbeat
@@ -58,9 +58,15 @@ class StepContext:
         self.send: Callable[[object], None] | None = None
 
     @property
+    def id(self) -> str:
+        """What to hand on as idempotency key: the run and the step's place in it, the same for
+        every attempt, after a crash and after a retry of the run."""
+        return self.command.rpartition(".")[0]
+
+    @property
     def run(self) -> str:
         """The id of the run that asked for it."""
-        return self.id.rpartition("/")[0]
+        return self.command.rpartition("/")[0]
 
     def heartbeat(self, details: object = None) -> None:
         """Say that the step is alive; `details` (JSON-able) is what the next attempt can read."""
@@ -84,7 +90,7 @@ running: ContextVar[StepContext | None] = ContextVar("batuta_step", default=None
 
 
 def current() -> StepContext:
-    """The step that is running here: `.id`, `.run`, `.attempt`, `.heartbeat()`, `.cancelled`."""
+    """The step that is running here: `.id` (its idempotency key), `.run`, `.attempt`, `.heartbeat()`, `.cancelled`."""
     context = running.get()
     if context is None:
         raise BatutaError(

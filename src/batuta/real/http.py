@@ -32,7 +32,7 @@ class Http:
         data = job.command.data
         headers = dict(data.get("headers") or {})
         if not any(name.lower() == "idempotency-key" for name in headers):
-            headers["Idempotency-Key"] = job.command.id
+            headers["Idempotency-Key"] = job.context.id
         content = data.get("body")
         request = self._open().stream(
             data.get("method", "GET"),

@@ -243,7 +243,7 @@ def _output() -> Output | None:
     if context is None:
         return None
     if context.output is None and context.opens is not None:
-        context.output = context.opens(context.id)
+        context.output = context.opens(context.command)
     return context.output
 
 

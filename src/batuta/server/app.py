@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 from urllib.parse import quote
 
 from starlette.applications import Starlette
@@ -13,15 +14,16 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from batuta.kernel.errors import BatutaError
+from batuta.server import pages
 from batuta.server.guard import Access, Guard
 from batuta.server.metrics import Histogram
 from batuta.server.openapi import TABLE, describe
 from batuta.server.port import System
-from batuta.server.reply import BODY_LIMIT, Json, error_body, error_of_http, status_of
+from batuta.server.reply import BODY_LIMIT, Json, error_body, error_of_http, status_of, wants_page
 from batuta.server.table import routes
 
 log = logging.getLogger("batuta.server")
@@ -43,7 +45,7 @@ def app(
     body_limit: bytes of a request.
     access_log: whether each request is logged.
     """
-    table: list[BaseRoute] = [*routes(TABLE)]
+    table: list[BaseRoute] = [*routes(TABLE), *pages.routes()]
     made = Starlette(
         routes=table,
         middleware=[
@@ -80,16 +82,16 @@ def refused(request: Request, error: Exception) -> Response:
     """What the user has to know, with the status that fits."""
     assert isinstance(error, BatutaError)
     body = error_body(error.message, error.at, error.hint)
-    return Json(body, status_code=status_of(error))
+    return _answer(request, status_of(error), body)
 
 
 def unrouted(request: Request, error: Exception) -> Response:
     """An address or a method that there is not."""
     assert isinstance(error, HTTPException)
     message, hint = error_of_http(error)
-    return Json(
-        error_body(message, hint=hint), status_code=error.status_code, headers=error.headers
-    )
+    answer = _answer(request, error.status_code, error_body(message, hint=hint))
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def broken(request: Request, error: Exception) -> Response:
@@ -97,7 +99,14 @@ def broken(request: Request, error: Exception) -> Response:
     body = error_body(
         "the server met a bug while answering", hint="its log has the traceback; please report it"
     )
-    return Json(body, status_code=500)
+    return _answer(request, 500, body)
+
+
+def _answer(request: Request, status: int, body: dict[str, Any]) -> Response:
+    """JSON for programs, a page for people."""
+    if wants_page(request):
+        return pages.failed(request, status, body["error"])
+    return Json(body, status_code=status)
 
 
 # -- middleware --------------------------------------------------------------------------------
@@ -152,6 +161,9 @@ def _route_of(scope: Scope) -> str:
     return PATTERNS.get(scope.get("endpoint"), "other")
 
 
-PATTERNS: dict[object, str] = {endpoint.endpoint: endpoint.path for endpoint in TABLE}
+PATTERNS: dict[object, str] = {
+    **{route.endpoint: route.path for route in pages.routes() if isinstance(route, Route)},
+    **{endpoint.endpoint: endpoint.path for endpoint in TABLE},
+}
 
 __all__ = ["Access", "app"]

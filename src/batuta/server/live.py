@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, suppress
 
@@ -19,6 +20,7 @@ FRAME_S = 0.05  # at most 20 frames a second
 HEARTBEAT_S = 15.0
 BUFFER = 1000  # events that may wait for one slow reader
 FRAME_EVENTS = 500
+RENDER_SHARE = 10  # a page is rendered at most a tenth of the time
 END = object()
 
 Render = Callable[[list[Event]], str]
@@ -40,6 +42,41 @@ def event_stream(
     after = resumed(request, after)
     batches = gathered(system_of(request), after, types, subject)
     return stream(request, frames(batches, _messages))
+
+
+def page_stream(
+    request: Request,
+    after: int,
+    types: Sequence[str],
+    subject: str | None,
+    parts: Callable[[], list[tuple[str, str]]],
+) -> StreamingResponse:
+    """The parts of a page again after each change: only those that differ from what was sent.
+
+    A page that takes long to render is rendered less often, so that no page can keep the
+    server busy.
+    """
+    sent: dict[str, int] = {}
+    took_s = 0.0
+
+    def render(events: list[Event]) -> str:
+        nonlocal took_s
+        began = time.perf_counter()
+        changed = []
+        for name, html in parts():
+            if sent.get(name) != hash(html):
+                sent[name] = hash(html)
+                changed.append(
+                    f'<hx-partial hx-target="#{name}" hx-swap="outerMorph">{html}</hx-partial>'
+                )
+        took_s = time.perf_counter() - began
+        return frame("\n".join(changed), events[-1].seq) if changed else ""
+
+    after = resumed(request, after)
+    batches = gathered(
+        system_of(request), after, types, subject, lambda: max(FRAME_S, took_s * RENDER_SHARE)
+    )
+    return stream(request, frames(batches, render))
 
 
 def resumed(request: Request, after: int) -> int:

@@ -9,20 +9,27 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from batuta.kernel.errors import BatutaError
 from batuta.server import words
 from batuta.server.api_rest import letter, redrive_one, schedules, workflows
 from batuta.server.api_runs import RUN_STATUSES
 from batuta.server.live import page_stream
-from batuta.server.reply import attributes_of, id_of, number_of, scalar, system_of, words_of
+from batuta.server.reply import (
+    attributes_of,
+    id_of,
+    number_of,
+    parse_json,
+    scalar,
+    system_of,
+    words_of,
+)
 from batuta.server.scenes import (
     ENDED,
-    RUN_TYPES,
     Scene,
     bars,
     event_scene,
@@ -30,7 +37,6 @@ from batuta.server.scenes import (
     run_scene,
     runs_scene,
 )
-from batuta.server.static import Static
 from batuta.workflow.view import why_chain
 
 FOLDER = Path(__file__).parent
@@ -259,10 +265,12 @@ async def act(request: Request) -> Response:
 
 def _value(text: str) -> Any:
     """What somebody typed: JSON where it is, otherwise text; nothing typed is `true`."""
-    from_json = scalar(text) if text[:1] not in "[{" else None
-    if text and from_json is not None:
-        return from_json
-    return environment.filters["fromjson"](text) if text else True
+    if not text.strip():
+        return True
+    try:
+        return parse_json(text.encode())
+    except BatutaError:
+        return text
 
 
 async def redrive(request: Request) -> Response:
@@ -278,10 +286,10 @@ async def _form(request: Request) -> dict[str, str]:
     return {name: values[-1] for name, values in parse_qs(body, keep_blank_values=True).items()}
 
 
-async def failed(request: Request, status: int, message: str, at: str | None, hint: str | None) -> Response:
-    """An error as a page."""
-    scene = {"status": status, "message": message, "where": at, "hint": hint}
-    return await run_in_threadpool(page, request, "error.html", scene, status)
+def failed(request: Request, status: int, error: Scene) -> Response:
+    """An error (`message`, `at`, `hint`) as a page."""
+    scene = {"status": status, "message": error["message"], "hint": error["hint"]}
+    return page(request, "error.html", scene | {"where": error["at"]}, status)
 
 
 def routes() -> list[BaseRoute]:
@@ -301,5 +309,5 @@ def routes() -> list[BaseRoute]:
         Route("/dead/{id:path}/redrive", redrive, methods=["POST"]),
         Route("/runs/{id:path}/{verb}", act, methods=["POST"]),
         Route("/runs/{id:path}", run),
-        Mount("/static", Static(FOLDER / "static")),
+        Mount("/static", StaticFiles(directory=FOLDER / "static")),
     ]

@@ -73,7 +73,9 @@ class Window:
     newest: bool
 
 
-def run_scene(journal: Journal, id: str, *, now: int, before: int | None = None, page: int = 1) -> Scene:
+def run_scene(
+    journal: Journal, id: str, *, now: int, before: int | None = None, page: int = 1
+) -> Scene:
     """A run: header, graph, timeline, journal, why. Raises `NotFound`."""
     window = _window(journal, id, before)
     if not window.events:
@@ -112,9 +114,7 @@ def journal_children(view: RunView) -> list[str]:
 
 
 def _window(journal: Journal, id: str, before: int | None) -> Window:
-    events = journal.read(
-        subject=id, before=before, newest_first=True, limit=WHOLE_EVENTS + 1
-    )
+    events = journal.read(subject=id, before=before, newest_first=True, limit=WHOLE_EVENTS + 1)
     if len(events) <= WHOLE_EVENTS:
         return Window(events[::-1], None, before is None)
     part = events[:WINDOW_EVENTS]
@@ -138,7 +138,7 @@ def _view(journal: Journal, id: str, window: Window) -> RunView:
 
 def _from_window(line: Timeline, view: RunView, window: Window) -> Timeline:
     """The span of time that the bars share: the run's, or the window's where it is a part."""
-    if window.older is None and window.newest or not line.rows:
+    if (window.older is None and window.newest) or not line.rows:
         return line
     spans = [span for row in line.rows for span in row.spans]
     return Timeline(min(s.started for s in spans), max(s.ended for s in spans), line.rows)
@@ -176,9 +176,7 @@ def _told(journal: Journal, events: Sequence[Event]) -> list[Told]:
     return [Told(event, sentence(event, known.get(event.cause_seq or 0))) for event in events]
 
 
-def events_scene(
-    journal: Journal, types: Sequence[str], subject: str, before: int | None
-) -> Scene:
+def events_scene(journal: Journal, types: Sequence[str], subject: str, before: int | None) -> Scene:
     """A page of events, the newest first."""
     found = journal.read(
         limit=EVENT_ROWS + 1, before=before, types=types, subject=subject or None,

@@ -76,3 +76,14 @@ class Agenda:
             act(*args)
             return True
         return False
+
+    def calm(self) -> bool:
+        """Whether the next thing is upkeep."""
+        return bool(self._heap) and self._heap[0][1] == UPKEEP
+
+    def postpone(self, later: int) -> None:
+        """Move all upkeep that far back."""
+        self._heap = [
+            (entry[0] + later, *entry[1:]) if entry[1] == UPKEEP else entry for entry in self._heap
+        ]
+        heapq.heapify(self._heap)

@@ -73,6 +73,7 @@ def _due(runs: Runs, run: Run, key: str, now: int, into: Decision) -> None:
     ask.due = None
     if type(ask) is Call:
         _ask_step(run, ask, now, into)
+        runs.dirty[run.id] = run
     else:
         kind = "timer.fired" if isinstance(ask, Sleep) else "wait.expired"
         _add(run, kind, {"key": key}, ask.asked, now, into)
@@ -243,7 +244,7 @@ def _close(runs: Runs, run: Run, into: Decision) -> None:
     into.records.append(run_record(run, run.status, ended, None))
     if run.parent is not None and run.status != "continued":
         runs.ended_children.append((run.parent["run"], run.parent["key"], ended))
-    runs.asleep.discard(run.id)
+    runs.asleep.pop(run.id, None)
     runs.forget(run)
 
 

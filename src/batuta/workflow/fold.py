@@ -127,6 +127,13 @@ def _opened(runs: Runs, run: Run, event: Event) -> None:
         _resolve(runs, run, event, event.data["id"], None)
 
 
+def _marked(runs: Runs, run: Run, event: Event) -> None:
+    """A mark is known before the run is folded again, and code may stop to ask for it."""
+    if run.program is not None:
+        run.program.wanted.pop(event.data["key"], None)
+        runs.dirty[run.id] = run
+
+
 def _fired(runs: Runs, run: Run, event: Event) -> None:
     _resolve(runs, run, event, None, None)
 
@@ -244,7 +251,7 @@ APPLY: dict[str, Callable[[Runs, Run, Event], None]] = {
     "child.ended": _child_ended,
     "event.emitted": _opened,
     "attributes.set": _opened,
-    "patch.marked": _opened,
+    "patch.marked": _marked,
     "signal.received": _signal_received,
     "run.cancel_asked": _cancel_asked,
     "run.undo_asked": _undo_asked,

@@ -58,7 +58,7 @@ def _terminate(
     into.events.append(event)
     if record.id not in runs.runs:
         into.records.append(ended_record(record, event))
-        runs.asleep.discard(record.id)
+        runs.asleep.pop(record.id, None)
     return {"id": record.id, "status": "terminated"}
 
 

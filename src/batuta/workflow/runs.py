@@ -63,7 +63,7 @@ class Runs:
         self.runs: dict[str, Run] = {}
         self.dirty: dict[str, Run] = {}
         self.idle: dict[str, None] = {}
-        self.asleep: set[str] = set()
+        self.asleep: dict[str, int] = {}
         self.commands: dict[str, tuple[Run, Call[Any]]] = {}
         self.recovered: list[tuple[Run, Call[Any]]] = []
         self.timers: list[tuple[int, str, str]] = []
@@ -71,7 +71,7 @@ class Runs:
         self.met: list[tuple[str, str, Event]] = []
         self.ended_children: list[tuple[str, str, Event]] = []
         self._waits: dict[str, dict[tuple[str, str], tuple[str | None, Any]]] = {}
-        self._stale = 0
+        self._swept = 0
 
     # -- what is in memory -----------------------------------------------------------------
 
@@ -80,12 +80,18 @@ class Runs:
         self.owned = set(partitions)
         for run in [run for run in self.runs.values() if run.partition not in self.owned]:
             self.forget(run)
+        lost = {run for run, partition in self.asleep.items() if partition not in self.owned}
+        if lost:
+            self.asleep = {run: at for run, at in self.asleep.items() if run not in lost}
+            for waits in self._waits.values():
+                for wait in [wait for wait in waits if wait[0] in lost]:
+                    del waits[wait]
 
     def recover(self, record: Record) -> bool:
         """After a start: a run that sleeps costs its timer only; one in flight is wanted."""
         if record.status != "sleeping":
             return True
-        self.asleep.add(record.id)
+        self.asleep[record.id] = record.partition
         if record.wake is not None:
             heapq.heappush(self.timers, (record.wake, record.id, ""))
         for wait in record.data.get("waits", ()):
@@ -137,7 +143,7 @@ class Runs:
                 handler(self, run, event)
         if run is None:
             return None
-        self.asleep.discard(run.id)
+        self.asleep.pop(run.id, None)
         if run.status in ENDED and not self.keep_ended:
             self.forget(run)
             return None
@@ -152,20 +158,17 @@ class Runs:
         """Let go of a run; what it has in the journal stays."""
         if run.program is not None:
             for ask in run.program.open.values():
+                self.unwait(run, ask)
                 if ask.command is not None:
                     self.commands.pop(ask.command, None)
-                if ask.due is not None:
-                    self._stale += 1
             run.program.close()
-        if run.deadline is not None:
-            self._stale += 1
         self.runs.pop(run.id, None)
         self.dirty.pop(run.id, None)
         self.idle.pop(run.id, None)
 
     def rest(self, run: Run) -> None:
         """A run only waits: keep it in memory while there is room."""
-        self.asleep.add(run.id)
+        self.asleep[run.id] = run.partition
         self.idle.pop(run.id, None)
         self.idle[run.id] = None
         while len(self.idle) > self.idle_max:
@@ -179,7 +182,7 @@ class Runs:
 
     def stir(self, run: Run) -> None:
         """A run does more than wait again."""
-        self.asleep.discard(run.id)
+        self.asleep.pop(run.id, None)
         self.idle.pop(run.id, None)
 
     # -- waiting for users' events ---------------------------------------------------------
@@ -346,7 +349,11 @@ class Runs:
             _, run_id, key = heapq.heappop(timers)
             self.due.setdefault(run_id, []).append(key)
         if self.due or self.met or self.ended_children:
+            before = len(into.events)
             decide_arrivals(self, now, into)
+            if len(into.events) > before:
+                # What arrived may change what a run asks for: it is folded first.
+                return
         if self.recovered:
             recovered, self.recovered = self.recovered, []
             for run, call in recovered:
@@ -361,14 +368,21 @@ class Runs:
             if self.ended_children:
                 # Tell the parents of runs that just ended, in the same turn.
                 decide_arrivals(self, now, into)
-        if self._stale > 1000 and self._stale * 2 > len(timers):
+        if len(self.timers) > 2 * self._swept + 1000:
             self._sweep()
 
     def _sweep(self) -> None:
-        """Take the timers of runs that ended out of the queue."""
-        self._stale = 0
-        self.timers = [
-            entry for entry in self.timers if entry[1] in self.runs or entry[1] in self.asleep
-        ]
+        """Take the timers that nobody waits for any more out of the queue."""
+        self.timers = [entry for entry in set(self.timers) if self._wanted(*entry)]
         heapq.heapify(self.timers)
+        self._swept = len(self.timers)
+
+    def _wanted(self, due: int, run_id: str, key: str) -> bool:
+        run = self.runs.get(run_id)
+        if run is None:
+            return run_id in self.asleep
+        if key == "deadline":
+            return True
+        ask = run.program.open.get(key) if run.program is not None else None
+        return ask is not None and ask.due == due
 

@@ -9,11 +9,20 @@ from typing import Any
 from batuta.kernel.errors import BatutaError
 from batuta.kernel.event import Record
 from batuta.kernel.journal import Journal
-from batuta.workflow.runview import OPEN, Attempt, Node, RunView, Signal, describe_open, run_view
+from batuta.workflow.runview import (
+    ENDED,
+    OPEN,
+    Attempt,
+    Node,
+    RunView,
+    Signal,
+    describe_open,
+    run_view,
+)
 from batuta.workflow.why import WhyLine, find_event, sentence, why_chain
 
 __all__ = [
-    "OPEN", "Attempt", "GraphEdge", "GraphNode", "Node", "Page", "RunGraph", "RunRow", "RunView",
+    "ENDED", "OPEN", "Attempt", "GraphEdge", "GraphNode", "Node", "Page", "RunGraph", "RunRow", "RunView",
     "Signal", "Span", "Timeline", "TimelineRow", "WhyLine", "as_json", "describe_open",
     "find_event", "run_graph", "run_view", "search", "sentence", "timeline", "why_chain",
 ]  # fmt: skip
