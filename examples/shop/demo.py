@@ -31,7 +31,7 @@ ORDERS, SEED = 1000, 2026
 BATCH = 100
 STARTED_WITHIN_S = 30.0
 MOVES_WITHIN_S = 60.0
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.2
 ENDED = ("completed", "failed", "cancelled", "terminated")
 
 
@@ -296,18 +296,23 @@ class Stage:
     def point_on(self, server: Server, *, keep: bool) -> None:
         """Where to look next."""
         state = self.folder / "state"
-        reach = f"--url {server.url}" if keep else f"--state {os.path.relpath(state)}"
+        reach = f"--url {server.url}" if keep else f"--state {shown(state)}"
         some = server.compensated()[:1]
         id = some[0]["id"] if some else "order-0001"
         print("\nto look further:")
         print(f"  batuta ps --attr outcome=compensated {reach}")
         print(f"  batuta show {id} {reach}")
-        print(f"  sqlite3 {os.path.relpath(self.folder / 'bank.sqlite')} 'select * from ledger'")
+        print(f"  sqlite3 {shown(self.folder / 'bank.sqlite')} 'select * from ledger'")
         if not keep:
             print("  python examples/shop/demo.py --keep   leaves the server and its pages up")
             return
         print(f"  {server.url}   the pages; Ctrl-C ends everything", flush=True)
         server.process.wait()
+
+
+def shown(path: Path) -> Path:
+    """A path as one would type it here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def free_port() -> int:

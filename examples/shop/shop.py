@@ -4,7 +4,7 @@ import os
 import smtplib
 from dataclasses import dataclass
 from decimal import Decimal
-from email.message import EmailMessage
+from email.mime.text import MIMEText
 from typing import Any
 
 import httpx
@@ -98,11 +98,10 @@ def ship(order: Order) -> str:
 
 @step(retry=many_tries, timeout="5s")
 def send_mail(order: Order, kind: str, text: str) -> None:
-    mail = EmailMessage()
+    mail = MIMEText(f"Dear {order.customer},\n\n{text}\n")
     mail["From"], mail["To"], mail["X-Order"] = "shop@shop.example", order.email, order.id
     mail["Subject"] = f"Your order {order.id}: {kind}"
     mail["Message-ID"] = f"<{order.id}.{kind}@shop.example>"  # the same one if it is sent again
-    mail.set_content(f"Dear {order.customer},\n\n{text}\n")
     with smtplib.SMTP(MAIL, local_hostname="shop.example", timeout=2) as server:
         server.send_message(mail)
 

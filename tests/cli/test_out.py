@@ -40,7 +40,7 @@ class Terminal(io.StringIO):
 
 
 COLUMNS = (Column("status"), Column("run"), Column("workflow", shrink=True), Column("took", True))
-ROWS = [
+ROWS: list[list[str | Cell]] = [
     ["completed", "order-1", "checkout", "1.2 s"],
     [Cell("failed", "red"), "order-1000", "a workflow with a long name", "12 ms"],
 ]

@@ -58,7 +58,7 @@ def test_orders_survive_a_kill(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_nothing_is_left_running(tmp_path: Path, number: signal.Signals, code: int) -> None:
     with subprocess.Popen(
-        demo(tmp_path, "--orders", "400"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        demo(tmp_path, "--orders", "100"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:

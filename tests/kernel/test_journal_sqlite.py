@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ def test_a_log_that_ends_at_any_byte_holds_a_prefix_of_the_batches(tmp_path: Pat
     journal.close()
     for size in range(len(log) + 1):
         # Every byte of the second batch; of the others the bytes around their frames' ends.
-        edge = (size - 32) % 536 in (0, 1, 23, 24, 25, 535)
+        edge = (size - 32) % 536 in (0, 535)
         if not edge and not ends[1] <= size <= ends[2]:
             continue
         cut = tmp_path / f"cut-{size % 8}.db"
@@ -128,6 +128,7 @@ def test_a_log_that_ends_at_any_byte_holds_a_prefix_of_the_batches(tmp_path: Pat
 
 def _rows_in(path: Path) -> list[int]:
     connection = sqlite3.connect(path)
+    connection.execute("PRAGMA synchronous = OFF")
     try:
         tables = ("max(seq) FROM event", *(f"count(*) FROM {t}" for t in
                   ("event", "record", "inbox", "subject")))  # fmt: skip
@@ -313,7 +314,11 @@ def test_another_process_that_holds_the_file(journal: SqliteJournal, path: Path)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     batch = batch_of(1, epochs)
-    for attempt in (lambda: journal.commit(batch), lambda: journal.acquire(0, "me", 1, 1)):
+    attempts: list[Callable[[], object]] = [
+        lambda: journal.commit(batch),
+        lambda: journal.acquire(0, "me", 1, 1),
+    ]
+    for attempt in attempts:
         with pytest.raises(JournalLocked, match="held by another process") as caught:
             attempt()
         assert "fuser" in str(caught.value)

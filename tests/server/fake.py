@@ -137,7 +137,8 @@ class FakeSystem:
                         await self._moved.wait()
 
     def stats(self) -> dict[str, float]:
-        return {"steps": 12, "commit_seconds": 0.25, "queue_waiting.bank": 3, "world.clock.jumps": 1}
+        numbers = {"steps": 12, "commit_seconds": 0.25, "world.clock.jumps": 1}
+        return {**numbers, "queue_waiting.bank": 3}
 
 
 def story(system: FakeSystem, id: str = "order-1", *, ok: bool = True) -> None:
@@ -202,6 +203,6 @@ def dead_letter(system: FakeSystem) -> str:
     dead = system.event("delivery.dead", id, sent, error={"type": "x:E", "message": "no points"})
     record = Record("delivery", id, 0, "dead", "reward", sent.time, dead.time,
                     data={"event": 1, "type": "order.paid", "subject": "1", "attempt": 3,
-                          "error": "no points", "run": "reward:e-1"})  # fmt: skip
+                          "error": "no points", "run": None})  # fmt: skip
     system.write([sent, dead], [record])
     return id

@@ -7,12 +7,15 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from tests.server.fake import FakeSystem, dead_letter, story, waiting
 
+from batuta.real.output import log_path
+from batuta.server.api_runs import output_of
 from batuta.server.app import Access, app
 from batuta.server.guard import hashed
 from batuta.server.openapi import TABLE
@@ -218,6 +221,21 @@ def test_a_conflict_is_409_and_queries_answer() -> None:
         assert (await client.get("/api/runs/" + "x" * 10_000)).status_code == 400
 
     run(body)
+
+
+def test_what_steps_printed_is_read_from_its_end(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, system: FakeSystem) -> None:
+        story(system, "a/b")
+        assert (await client.get("/api/runs/a%2Fb/output")).json() == {"text": "", "cut": False}
+        log_path(tmp_path, "a/b").write_text("one\ntwo\nthree\n")
+        answer = (await client.get("/api/runs/a%2Fb/output")).json()
+        assert answer == {"text": "one\ntwo\nthree\n", "cut": False}
+        assert output_of(tmp_path, "a/b", limit=9) == ("three\n", True)
+        assert output_of(None, "a/b") == ("", False)
+        assert (await client.get("/api/runs/nobody/output")).status_code == 404
+        assert (await client.get("/api/runs/..%2F..%2Fetc/output")).status_code == 404
+
+    run(body, logs=tmp_path)
 
 
 # -- events ------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ S = 1_000_000_000
 BEGIN = 1_700_000_000 * S
 HOLD = object()
 """In a script: the step stays in flight until the test finishes it."""
+STAGES: list[Stage] = []
+"""The stages of the present test, to be closed behind it."""
 
 
 class Hands:
@@ -143,8 +145,13 @@ class Stage:
         self.turns = 0
         self.restarts = 0
         self._build()
+        STAGES.append(self)
 
     # -- life ------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let go of every coroutine."""
+        self.runs.own((), 0)
 
     def _build(self) -> None:
         home = partial(partition_of, partitions=1)
@@ -170,6 +177,7 @@ class Stage:
         if things:
             self.definitions = Definitions.of(*things)
         self.hands.performing.clear()
+        self.close()
         self._build()
         self._turn((), ())
 

@@ -19,13 +19,13 @@ def send(args: argparse.Namespace, out: Out) -> int:
         event["id"] = args.id
     with asking(args) as client:
         answer = client.submit("event.send", args.subject, event)
+        if out.json:
+            out.value(answer)
+        else:
+            about = f" about {clean(args.subject)}" if args.subject else ""
+            out.done("Sent", f"{clean(args.type)}{about}")
+            out.line(str(answer["id"]))
         _unserved(client, out, "what it starts goes on with the next `batuta up`")
-    if out.json:
-        out.value(answer)
-    else:
-        about = f" about {clean(args.subject)}" if args.subject else ""
-        out.done("Sent", f"{clean(args.type)}{about}")
-        out.line(str(answer["id"]))
     return 0
 
 

@@ -169,16 +169,22 @@ def _operation(node: Row, out: Out, at: int, width: int | None) -> Node:
     name = f"undo {clean(node['name'])}" if node["undoes"] else clean(node["name"])
     kind = "" if node["kind"] in ("function", "parallel", "branch") else f"{node['kind']} "
     parts = [out.paint(sign, colour), out.paint(node["key"], "grey"), f"{kind}{name}"]
-    if node["ended"]:
-        parts.append(out.paint(span(node["ended"] - node["started"]), "grey"))
-    elif node["started"]:
-        parts.append(out.paint(f"for {span(at - node['started'])}", "grey"))
-    if node["status"] not in ("completed", "running") or node["kind"] == "child":
-        parts.append(out.paint(node["status"], colour))
+    parts.append(_timing(node, out, at))
     if len(node["attempts"]) > 1:
         parts.append(f"({len(node['attempts'])} attempts)")
     children = [_operation(child, out, at, width) for child in node["children"]]
     return Node(" ".join(parts), _operation_notes(node, out, at, width), children)
+
+
+def _timing(node: Row, out: Out, at: int) -> str:
+    """`12 ms`, `failed after 3 s`, `waiting for 2 min`: how it ended or stands, and how long."""
+    status = node["status"]
+    said = "" if status == "completed" and node["kind"] != "child" else f"{status} "
+    if not node["started"]:
+        return out.paint(status, SIGNS.get(status, ("", ""))[1])
+    took = span((node["ended"] or at) - node["started"])
+    word = "" if status == "completed" else "after " if node["ended"] else "for "
+    return out.paint(said, SIGNS.get(status, ("", ""))[1]) + out.paint(f"{word}{took}", "grey")
 
 
 def _operation_notes(node: Row, out: Out, at: int, width: int | None) -> list[str]:

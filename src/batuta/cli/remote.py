@@ -9,18 +9,17 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote
 
 from batuta.cli.client import Row
 from batuta.cli.place import Place, Server, read_output
-from batuta.kernel.errors import BatutaError, Conflict, NotFound
+from batuta.cli.wire import Wire
+from batuta.kernel.errors import BatutaError
 from batuta.kernel.event import Event
 
-TIMEOUT_S = 30.0
 TICK_S = 0.1
 PAGE = 1000
 RECONNECT_S = 60.0
-ERRORS: dict[int, type[BatutaError]] = {404: NotFound, 409: Conflict}
 
 
 def connect(place: Place, server: Server | None) -> Remote:
@@ -36,25 +35,17 @@ class Remote:
     def __init__(self, place: Place, server: Server | None) -> None:
         self._place = place
         self._server = server
-        self._url = (place.url or (server.url if server else "")).rstrip("/")
-        parts = urlsplit(self._url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BatutaError(
-                f"`{self._url}` is no address of a server", hint="write http://127.0.0.1:8420"
-            )
-        self._connection: http.client.HTTPConnection | None = None
-        self._closed = False
+        self._wire = Wire(place.url or (server.url if server else ""), place.token, server)
 
     @property
     def shown(self) -> str:
-        return self._url
+        return self._wire.url
 
     def __enter__(self) -> Remote:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._closed = True
-        self._drop()
+        self._wire.close()
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -73,7 +64,7 @@ class Remote:
         cursor = None
         while len(found) < limit:
             asked = wanted | {"limit": min(PAGE, limit - len(found)), "cursor": cursor}
-            page = self._get("/api/runs", asked)
+            page = self._wire.get("/api/runs", asked)
             found += page["runs"]
             cursor = page["next"]
             if not cursor:
@@ -81,15 +72,15 @@ class Remote:
         return found
 
     def run(self, id: str) -> Row:
-        view: Row = self._get(f"/api/runs/{quote(id, safe='')}")
+        view: Row = self._wire.get(f"/api/runs/{quote(id, safe='')}")
         return view
 
     def why(self, id: str) -> list[Row]:
-        chain: list[Row] = self._get(f"/api/why/{quote(id, safe='')}")["chain"]
+        chain: list[Row] = self._wire.get(f"/api/why/{quote(id, safe='')}")["chain"]
         return chain
 
     def head(self) -> int:
-        return int(self._get("/api/stats")["head"])
+        return int(self._wire.get("/api/stats")["head"])
 
     def events(
         self,
@@ -105,7 +96,7 @@ class Remote:
         if newest_first:
             asked["newest"] = "true"
         while len(found) < limit:
-            page = self._get("/api/events", asked | {"limit": min(PAGE, limit - len(found))})
+            page = self._wire.get("/api/events", asked | {"limit": min(PAGE, limit - len(found))})
             found += [event_of(each) for each in page["events"]]
             if not page["next"]:
                 break
@@ -126,19 +117,19 @@ class Remote:
     def output(self, id: str) -> list[str]:
         """Out of the file, where the server keeps it on this machine; otherwise nothing."""
         server = self._place.server()
-        here = server is not None and server.url == self._url
+        here = server is not None and server.url == self._wire.url
         return read_output(self._place.state, id) if here else []
 
     def workflows(self) -> list[Row]:
-        rows: list[Row] = self._get("/api/workflows")["workflows"]
+        rows: list[Row] = self._wire.get("/api/workflows")["workflows"]
         return rows
 
     def schedules(self) -> list[Row]:
-        rows: list[Row] = self._get("/api/schedules")["schedules"]
+        rows: list[Row] = self._wire.get("/api/schedules")["schedules"]
         return rows
 
     def dead(self, limit: int) -> list[Row]:
-        rows: list[Row] = self._get("/api/dead", {"limit": min(limit, PAGE)})["dead"]
+        rows: list[Row] = self._wire.get("/api/dead", {"limit": min(limit, PAGE)})["dead"]
         return rows
 
     # -- asking --------------------------------------------------------------------------------
@@ -155,104 +146,22 @@ class Remote:
             path, body = f"/api/dead/{name}/redrive", {}
         else:
             path, body = f"/api/runs/{name}/{verb}", data
-        answer: Row = self._ask("POST", path, body)
+        answer: Row = self._wire.post(path, body)
         return answer
 
     def query(self, run: str, name: str, args: list[Any]) -> Any:
         path = f"/api/runs/{quote(run, safe='')}/query/{quote(name, safe='')}"
-        return self._get(path, {"args": json.dumps(args)})["result"]
-
-    # -- HTTP ----------------------------------------------------------------------------------
-
-    def _get(self, path: str, query: dict[str, Any] | None = None) -> Any:
-        return self._ask("GET", path + _query(query or {}), None)
-
-    def _ask(self, method: str, path: str, body: Any) -> Any:
-        """One request; a connection that the server closed meanwhile is made anew, once."""
-        fresh = self._connection is None
-        try:
-            response, text = self._exchange(method, path, body)
-        except (http.client.HTTPException, ConnectionError, TimeoutError, OSError) as error:
-            self._drop()
-            if fresh or method != "GET":
-                raise self._unreachable(error) from error
-            return self._ask(method, path, body)
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = None
-        if response.status >= 400 or value is None:
-            raise self._refused(response.status, value)
-        return value
-
-    def _exchange(
-        self, method: str, path: str, body: Any
-    ) -> tuple[http.client.HTTPResponse, bytes]:
-        if self._connection is None:
-            self._connection = self._connect(TIMEOUT_S)
-        data = None if body is None else json.dumps(body).encode()
-        headers = self._headers() | ({} if data is None else {"content-type": "application/json"})
-        self._connection.request(method, path, data, headers)
-        response = self._connection.getresponse()
-        return response, response.read()
-
-    def _connect(self, timeout_s: float | None) -> http.client.HTTPConnection:
-        parts = urlsplit(self._url)
-        kind = (
-            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        )
-        return kind(parts.hostname or "", parts.port, timeout=timeout_s)
-
-    def _headers(self) -> dict[str, str]:
-        token = self._place.token
-        return {"authorization": f"Bearer {token}"} if token else {}
-
-    def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _refused(self, status: int, value: Any) -> BatutaError:
-        told = value.get("error") if isinstance(value, dict) else None
-        if not isinstance(told, dict):
-            return BatutaError(
-                f"{self._url} does not answer as a Batuta server does (status {status})",
-                hint="check the address",
-            )
-        hint = told.get("hint")
-        if status == 401:
-            hint = "give --token TOKEN, or set BATUTA_TOKEN"
-        kind = ERRORS.get(status, BatutaError)
-        return kind(str(told.get("message")), at=told.get("at"), hint=hint)
-
-    def _unreachable(self, error: Exception) -> BatutaError:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        if self._server is not None:
-            return BatutaError(
-                f"the server of this project (process {self._server.pid}) does not answer at "
-                f"{self._url}: {reason}",
-                hint="it may be busy or stopped (`kill -CONT`); end it, and this command works "
-                "on the journal itself",
-            )
-        return BatutaError(
-            f"no server answers at {self._url}: {reason}",
-            hint="start one with `batuta up DIR`, or leave out --url and BATUTA_URL",
-        )
+        return self._wire.get(path, {"args": json.dumps(args)})["result"]
 
     # -- following -----------------------------------------------------------------------------
 
     def _stream(self, asked: dict[str, Any]) -> Iterator[Event | None]:
         """Events until the connection ends; a thread reads, so that there is a tick meanwhile."""
         arrived: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        connection = self._connect(TIMEOUT_S)
         try:
-            connection.request("GET", "/api/events" + _query(asked), headers=self._headers())
-            response = connection.getresponse()
+            connection, response = self._wire.stream("/api/events", asked)
         except (http.client.HTTPException, OSError):
-            connection.close()
             return
-        if response.status != 200:
-            raise self._refused(response.status, _json(response.read()))
         reader = threading.Thread(target=_read, args=(response, arrived), daemon=True)
         reader.start()
         try:
@@ -275,27 +184,15 @@ class Remote:
         while True:
             server = self._place.server() if self._server else None
             if server is not None:
-                self._server, self._url = server, server.url
+                self._wire.close()
+                self._wire = Wire(server.url, self._place.token, server)
             try:
-                self._drop()
                 self.head()
                 return
             except BatutaError:
                 if time.monotonic() > give_up:
                     raise
                 time.sleep(TICK_S * 3)
-
-
-def _query(values: dict[str, Any]) -> str:
-    given = {name: value for name, value in values.items() if value not in (None, "")}
-    return f"?{urlencode(given)}" if given else ""
-
-
-def _json(text: bytes) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
 
 
 def _read(response: http.client.HTTPResponse, arrived: queue.SimpleQueue[Event | None]) -> None:
@@ -320,16 +217,3 @@ def event_of(value: Row) -> Event:
         value.get("command"),
         seq=value["seq"],
     )
-
-
-def answers(url: str, timeout_s: float = 1.0) -> bool:
-    """Whether a server answers there; one that is suspended does not."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status in (200, 503)
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()

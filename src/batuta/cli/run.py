@@ -18,6 +18,7 @@ ENDED = ("completed", "failed", "cancelled", "terminated", "continued")
 OPENING = ("step.asked", "timer.set", "wait.set", "child.asked")
 CLOSING = {
     "step.completed": ("✓", "green"),
+    "step.performed": ("✓", "green"),
     "step.failed": ("✗", "red"),
     "step.cancelled": ("-", "yellow"),
     "timer.fired": ("✓", "green"),

@@ -25,10 +25,10 @@ from batuta.cli.place import (
     write_server,
 )
 from batuta.cli.project import Project, changed, load, reload
-from batuta.cli.remote import answers
 from batuta.cli.storage import open_journal
 from batuta.cli.usage import INTERRUPTED, OK, UsageError
 from batuta.cli.watch import LogStream, Watch
+from batuta.cli.wire import answers
 from batuta.kernel.errors import BatutaError
 from batuta.kernel.journal import Journal
 from batuta.real.system import System
@@ -55,7 +55,7 @@ def up(args: argparse.Namespace, out: Out) -> int:
     show_problems(project, out)
     out.done("Loaded", f"{project.name}: {summary(project)}", now() - began)
     _refuse_second(place)
-    port = args.port if args.port is not None else free_port(args.host)
+    port = _port(args)
     journal = open_journal(place, make=True)
     try:
         return asyncio.run(Up(args, place, project, journal, port, out).run())
@@ -73,6 +73,14 @@ def _refuse_second(place: Place) -> None:
             f"a server runs on {place.shown} already: {server.url} (process {server.pid})",
             hint=f"stop it with `kill {server.pid}`, or give this one its own --state FOLDER",
         )
+
+
+def _port(args: argparse.Namespace) -> int:
+    """Where to listen; a port that was named is tried before anything is started."""
+    if args.port is None:
+        return free_port(args.host)
+    bind(args.host, args.port).close()
+    return int(args.port)
 
 
 def free_port(host: str, first: int = PORT) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from batuta.kernel.world import Command
@@ -31,12 +31,19 @@ class Queue:
 
 
 class Lane:
-    """One queue's state: what is in flight, what waits, and when the last ones began."""
+    """One queue's state: what is in flight, what waits, and when the last ones began.
 
-    __slots__ = ("began", "queue", "running", "waiting")
+    Where several servers share the queue, `allowed` is how many of its places are this
+    server's, `until` (ns) for how long that is sure, and `servers` how many share its rate.
+    """
 
-    def __init__(self, queue: Queue) -> None:
+    __slots__ = ("allowed", "began", "queue", "running", "servers", "until", "waiting")
+
+    def __init__(self, queue: Queue, allowed: int | None = None) -> None:
         self.queue = queue
+        self.allowed = allowed if queue.concurrency is not None else None
+        self.until = 0
+        self.servers = 1
         self.running = 0
         self.waiting: list[tuple[int, int, Command]] = []
         self.began: deque[int] = deque()
@@ -44,14 +51,22 @@ class Lane:
     def may_begin(self, now: int) -> bool:
         """Whether the limits allow one more."""
         queue = self.queue
-        if queue.concurrency is not None and self.running >= queue.concurrency:
-            return False
+        if queue.concurrency is not None:
+            if self.running >= queue.concurrency:
+                return False
+            if self.allowed is not None and (self.running >= self.allowed or now >= self.until):
+                return False
         if queue.rate is None:
             return True
         began = self.began
-        while began and began[0] <= now - queue.per:
+        while began and began[0] <= now - self.per:
             began.popleft()
         return len(began) < queue.rate
+
+    @property
+    def per(self) -> int:
+        """In how many ns this server may begin `rate` commands: all servers have their turn."""
+        return self.queue.per * self.servers
 
     def begin(self, now: int) -> None:
         """Count one that begins."""
@@ -69,37 +84,106 @@ class Dispatcher:
     ----------
     queues: the limits by name; a command that names an unknown queue is not limited.
     concurrency: how many commands without a queue may be in flight.
+    shared: whether other servers share the queues; places have to be claimed then.
     """
 
-    def __init__(self, queues: Iterable[Queue] = (), concurrency: int | None = 1000) -> None:
+    def __init__(
+        self,
+        queues: Iterable[Queue] = (),
+        concurrency: int | None = 1000,
+        *,
+        shared: bool = False,
+    ) -> None:
         self._default = Lane(Queue("", concurrency))
-        self._lanes = {queue.name: Lane(queue) for queue in queues}
-        self._running: dict[str, Lane] = {}
-        self._dropped: set[str] = set()
+        self._allowed = 0 if shared else None
+        self._lanes = {queue.name: Lane(queue, self._allowed) for queue in queues}
+        self._running: dict[str, tuple[Lane, Command]] = {}
+        self._held: set[str] = set()
         self._count = 0
-        self.waiting = 0
+        self._adopted: set[str] = set()
+        self._paused: frozenset[int] = frozenset()
+        self._resting: list[Command] = []
 
     def configure(self, queues: Iterable[Queue]) -> None:
         """Take over new limits; what is in flight and what waits stays."""
         for queue in queues:
             lane = self._lanes.get(queue.name)
             if lane is None:
-                self._lanes[queue.name] = Lane(queue)
+                self._lanes[queue.name] = Lane(queue, self._allowed)
             else:
                 lane.queue = queue
+                if queue.concurrency is None:
+                    lane.allowed = None
+                elif lane.allowed is None:
+                    lane.allowed = self._allowed
+
+    def limited(self) -> dict[str, Lane]:
+        """The queues whose places are claimed, by name."""
+        return {name: lane for name, lane in self._lanes.items() if lane.allowed is not None}
+
+    def share(self, servers: int) -> None:
+        """So many servers share the rates of the queues."""
+        for lane in self._lanes.values():
+            lane.servers = servers
+
+    # -- partitions ------------------------------------------------------------------------
+
+    def adopt(self, commands: Iterable[Command]) -> None:
+        """Count commands that a world is busy with already, and that may be offered again."""
+        for command in commands:
+            lane = self._lane(command)
+            lane.running += 1
+            self._running[command.id] = lane, command
+            self._adopted.add(command.id)
+
+    def pause(self, partitions: Collection[int], now: int) -> list[Command]:
+        """Begin nothing for exactly these partitions; what may begin because of that."""
+        if self._paused == frozenset(partitions):
+            return []
+        self._paused = frozenset(partitions)
+        resting, self._resting = self._resting, []
+        return self.offer(resting, now)
+
+    def keep(self, partitions: Collection[int]) -> None:
+        """Commands of other partitions that have not begun are not wanted any more."""
+        self._resting = [one for one in self._resting if one.cause.partition in partitions]
+        for lane in (self._default, *self._lanes.values()):
+            for _, _, command in lane.waiting:
+                if command.cause.partition not in partitions:
+                    self._held.discard(command.id)
+
+    def running(self, partitions: Collection[int]) -> int:
+        """How many commands of these partitions are in flight."""
+        found = self._running.values()
+        return sum(command.cause.partition in partitions for _, command in found)
+
+    @property
+    def waiting(self) -> int:
+        """How many commands wait for a limit."""
+        return len(self._held)
 
     def offer(self, commands: list[Command], now: int) -> list[Command]:
         """Hand in commands; which of them may begin at once."""
         ready: list[Command] = []
         for command in commands:
+            if self._adopted and command.id in self._adopted:
+                self._adopted.discard(command.id)
+                if command.id in self._running:
+                    ready.append(command)
+                    continue
+            if self._paused and command.cause.partition in self._paused:
+                self._resting.append(command)
+                continue
             lane = self._lane(command)
+            if not self._held:
+                lane.waiting.clear()  # nothing but what was dropped
             if not lane.waiting and lane.may_begin(now):
                 lane.begin(now)
-                self._running[command.id] = lane
+                self._running[command.id] = lane, command
                 ready.append(command)
                 continue
             self._count += 1
-            self.waiting += 1
+            self._held.add(command.id)
             order = command.cause.time - command.priority * PRIORITY_HEADSTART
             heapq.heappush(lane.waiting, (order, self._count, command))
         return ready
@@ -114,16 +198,18 @@ class Dispatcher:
 
     def done(self, command: str) -> None:
         """A command is not in flight any more."""
-        lane = self._running.pop(command, None)
-        if lane is not None:
-            lane.running -= 1
+        entry = self._running.pop(command, None)
+        if entry is not None:
+            entry[0].running -= 1
 
     def drop(self, command: str) -> None:
         """A command is not wanted any more, whether it began or not."""
         if command in self._running:
             self.done(command)
-        elif self.waiting:
-            self._dropped.add(command)
+        else:
+            self._held.discard(command)
+            if self._resting:
+                self._resting = [one for one in self._resting if one.id != command]
 
     def ready(self, now: int) -> list[Command]:
         """Waiting commands that may begin by now."""
@@ -131,15 +217,15 @@ class Dispatcher:
         for lane in (self._default, *self._lanes.values()):
             while lane.waiting and lane.may_begin(now):
                 command = heapq.heappop(lane.waiting)[2]
-                self.waiting -= 1
-                if command.id in self._dropped:
-                    self._dropped.discard(command.id)
+                if command.id not in self._held:
+                    continue
+                self._held.discard(command.id)
+                if command.cause.partition in self._paused:
+                    self._resting.append(command)
                     continue
                 lane.begin(now)
-                self._running[command.id] = lane
+                self._running[command.id] = lane, command
                 ready.append(command)
-        if not self.waiting:
-            self._dropped.clear()
         return ready
 
     def next_wake(self) -> int | None:
@@ -147,7 +233,7 @@ class Dispatcher:
         if not self.waiting:
             return None
         times = [
-            lane.began[0] + lane.queue.per
+            lane.began[0] + lane.per
             for lane in self._lanes.values()
             if lane.waiting
             and lane.queue.rate is not None

@@ -8,7 +8,6 @@ from typing import Protocol
 
 from batuta.kernel.event import Event, Message, Record
 
-
 PRESENCE = 10_000
 """Partitions from here on hold no events: a lease on one only says that its owner is there."""
 

@@ -33,6 +33,7 @@ class Turn:
     commands: to be performed when the batch is durable.
     early: repeatable ones, which may begin before it is.
     ready: durable ones that a limit held back until now.
+    unwritten: askings of repeatable commands that are in this batch, by command id.
     cancels: ids of commands to be stopped.
     replies: message id -> what its sender is told, when the batch is durable.
     """
@@ -41,6 +42,7 @@ class Turn:
     commands: list[Command] = field(default_factory=list)
     early: list[Command] = field(default_factory=list)
     ready: list[Command] = field(default_factory=list)
+    unwritten: dict[str, Event] = field(default_factory=dict)
     cancels: list[str] = field(default_factory=list)
     replies: dict[str, dict[str, Any] | BatutaError] = field(default_factory=dict)
 
@@ -76,6 +78,7 @@ class Loop:
         self._committing: Turn | None = None
         self._performers: dict[str, Machine] = {}
         self._unsaved: dict[tuple[str, str], Record] = {}
+        self._former: dict[int, int] = {}
         self._time = 0
         self._receivers = {type: m for m in machines for type in m.receives}
         self._others = [m for m in machines if "*" in m.handles]
@@ -92,10 +95,19 @@ class Loop:
 
         Their unfinished commands come out of the next turn, to be performed again.
         """
-        gained = [partition for partition in epochs if partition not in self.epochs]
+        # One that was lost and won again in between may have been changed by somebody else.
+        gained = [part for part, epoch in epochs.items() if self.epochs.get(part) != epoch]
+        kept = [part for part in epochs if part not in gained]
+        for part, epoch in self.epochs.items():
+            if part not in kept:
+                # What the open turn holds for it stands under the epoch of then, or not at all.
+                self._former.setdefault(part, epoch)
         self.epochs = dict(epochs)
+        self.dispatcher.keep(kept)
         now = self._now()
         for machine in self.machines:
+            if len(kept) < len(epochs):
+                machine.own(kept, now)
             machine.own(self.epochs, now)
             if gained:
                 self._recover(machine, gained)
@@ -122,7 +134,7 @@ class Loop:
         for turn in (self._committing, self._open):
             # Folded already, but not in the journal yet.
             for event in turn.batch.events if turn is not None else ():
-                if event.subject in histories and not _holds(histories[event.subject], event):
+                if event.type and event.subject in histories and not _holds(histories[event.subject], event):
                     histories[event.subject].append(event)
         return histories
 
@@ -131,7 +143,7 @@ class Loop:
     def turn(self, outcomes: Iterable[Outcome], messages: Iterable[Message]) -> Turn:
         """Fold what came in and decide what follows; adds to the turn that is open."""
         now = self._now()
-        into = Decision()
+        into = Decision(unwritten=self._open.unwritten)
         dispatcher = self.dispatcher
         for outcome in outcomes:
             machine = self._performers.pop(outcome.command, None)
@@ -206,6 +218,7 @@ class Loop:
             for machine in self.machines:
                 machine.decide(now, into)
                 self._ask(machine, into)
+            self._keep(into)
             messages, into.messages = into.messages, []
             for message in messages:
                 self._pass(message, now, into)
@@ -216,14 +229,18 @@ class Loop:
                 break
         else:
             raise RuntimeError("the machines decide for ever: one of them asks again and again")
-        self._keep(into)
 
     def _ask(self, machine: Machine, into: Decision) -> None:
         if into.commands:
             turn = self._open
             for command in into.commands:
                 self._performers[command.id] = machine
-                (turn.early if command.repeatable else turn.commands).append(command)
+                if command.repeatable:
+                    turn.early.append(command)
+                    if not command.cause.seq:
+                        turn.unwritten[command.id] = command.cause
+                else:
+                    turn.commands.append(command)
             into.commands = []
         if into.cancels:
             for command_id in into.cancels:
@@ -259,8 +276,15 @@ class Loop:
             self._unsaved[record.kind, record.id] = record
         batch.records.extend(into.records)
         batch.removed.extend(into.removed)
+        into.records, into.removed = [], []
 
     # -- committing ------------------------------------------------------------------------
+
+    def may_wait(self) -> bool:
+        """Whether the open turn holds nothing that anybody waits for but repeatable steps that
+        have begun already."""
+        turn = self._open
+        return bool(turn.unwritten) and not turn.commands
 
     def begin_commit(self) -> Turn | None:
         """Close the open turn, for committing; None where there is nothing to write or do."""
@@ -269,17 +293,21 @@ class Loop:
             return None
         self._open = Turn()
         self._committing = turn
+        if any(not event.type for event in turn.batch.events):
+            turn.batch.events = [event for event in turn.batch.events if event.type]
         turn.batch.epochs = self._epochs_of(turn.batch)
+        self._former = {}
         return turn
 
     def _epochs_of(self, batch: Batch) -> dict[int, int]:
-        if len(self.epochs) == 1:
+        if len(self.epochs) == 1 and not self._former:
             return self.epochs
+        epochs = {**self.epochs, **self._former}
         touched = {event.partition for event in batch.events}
         touched.update(record.partition for record in batch.records)
         if batch.taken or batch.removed:
-            return dict(self.epochs)
-        return {partition: self.epochs[partition] for partition in touched}
+            return {p: epoch for p, epoch in epochs.items() if p in touched or p in self.epochs}
+        return {partition: epochs.get(partition, 0) for partition in touched}
 
     def committed(self, turn: Turn) -> list[Command]:
         """The batch is durable: which commands begin now."""
@@ -290,8 +318,12 @@ class Loop:
                 del unsaved[record.kind, record.id]
         if not turn.commands:
             return []
-        performers = self._performers
-        wanted = [command for command in turn.commands if command.id in performers]
+        performers, epochs = self._performers, self.epochs
+        wanted = [
+            command
+            for command in turn.commands
+            if command.id in performers and command.cause.partition in epochs
+        ]
         return self.dispatcher.offer(wanted, self._time)
 
     def take_early(self) -> list[Command]:
@@ -301,7 +333,11 @@ class Loop:
             return []
         ready, turn.ready = turn.ready, []
         early, turn.early = turn.early, []
-        return ready + self.dispatcher.offer(early, self._time)
+        # What was cancelled since it was asked never begins.
+        performers = self._performers
+        wanted = [command for command in early if command.id in performers]
+        began = [command for command in ready if command.id in performers]
+        return began + self.dispatcher.offer(wanted, self._time)
 
     def next_wake(self) -> int | None:
         """When `turn` wants to be called even though nothing came in, ns."""

@@ -22,6 +22,8 @@ class Decision:
     records, removed: rows to write.
     messages: for partitions that this loop may not own.
     folded: events to write that their machine has folded already (copies, reopened runs).
+    unwritten: askings that are not written yet, by command id. A machine whose outcome tells
+        the asking as well takes it out and empties its type: it is not written then.
     load: subjects whose machine has let go of them and needs them again to go on.
     """
 
@@ -31,6 +33,7 @@ class Decision:
     records: list[Record] = field(default_factory=list)
     removed: list[tuple[str, str]] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
+    unwritten: dict[str, Event] = field(default_factory=dict)
     folded: list[Event] = field(default_factory=list)
     load: list[str] = field(default_factory=list)
 
@@ -38,17 +41,21 @@ class Decision:
 class Machine(Protocol):
     """Pure: no clock, no randomness, no I/O; the same events give the same decisions."""
 
-    kind: str
-    """The kind of its records."""
+    @property
+    def kind(self) -> str:
+        """The kind of its records."""
 
-    active: Sequence[str]
-    """Statuses of records that it has to know of after a start."""
+    @property
+    def active(self) -> Sequence[str]:
+        """Statuses of records that it has to know of after a start."""
 
-    handles: Sequence[str]
-    """Event types that it folds; `*` stands for every type that no machine reserves."""
+    @property
+    def handles(self) -> Sequence[str]:
+        """Event types that it folds; `*` stands for every type that no machine reserves."""
 
-    receives: Sequence[str]
-    """Message types that it answers."""
+    @property
+    def receives(self) -> Sequence[str]:
+        """Message types that it answers."""
 
     def own(self, partitions: Collection[int], now: int) -> None:
         """These partitions are its own from now on; what belongs to others is forgotten."""
@@ -78,8 +85,9 @@ class Machine(Protocol):
         Returns what the sender is told. Raises `BatutaError` where it is refused.
         """
 
-    wants_history: Sequence[str]
-    """Message types that are answered from the whole history."""
+    @property
+    def wants_history(self) -> Sequence[str]:
+        """Message types that are answered from the whole history."""
 
     def finish(self, outcome: Outcome, now: int, into: Decision) -> None:
         """Turn an outcome into events, unless nobody waits for it any more."""

@@ -32,6 +32,7 @@ from batuta.kernel.rows import (
     message_row,
     placed,
     record_row,
+    unstorable,
 )
 from batuta.kernel.schema import MIGRATIONS, newest
 from batuta.kernel.sqlite import SqliteJournal
@@ -61,12 +62,17 @@ _FOLLOW = (
     " (SELECT coalesce(max({column}), 0) + 1 FROM {table}), false)"
 )
 _SESSION = (
-    # A server that was suspended in the middle of a commit must not hold up the others.
-    b"SET idle_in_transaction_session_timeout = '10s'",
-    b"SET lock_timeout = '30s'",
-    b"SET synchronous_commit = on",
-    b"SET client_encoding = 'UTF8'",
+    "SET idle_in_transaction_session_timeout = {patience}; SET lock_timeout = {patience};"
+    " SET synchronous_commit = on; SET client_encoding = 'UTF8'"
 )
+_NAME = "batuta"
+_END_STALLED = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ?"
+    " AND datname = current_database() AND wait_event = 'ClientRead'"
+    " AND xact_start < clock_timestamp() - ? * interval '1 second'"
+)
+"""A server that was suspended while it sent its rows holds `head`, and no timeout of PostgreSQL's
+ends that; whoever waited in vain does. Its batch is rolled back, as after any lost connection."""
 _MIGRATING = 7_305_128_841
 """The advisory lock under which one server changes the tables."""
 
@@ -94,6 +100,7 @@ class PostgresJournal(Tables):
     dsn: a libpq connection string or URL; its `search_path` chooses the schema.
     partitions: how many partitions its subjects are spread over; an existing journal keeps
         the number that it was made with.
+    patience_s: how long to wait for another server's commit before it counts as stalled.
 
     Raises
     ------
@@ -106,8 +113,9 @@ class PostgresJournal(Tables):
         _FOLLOW.format(table="inbox", column="n"),
     )
 
-    def __init__(self, dsn: str, *, partitions: int = 16) -> None:
+    def __init__(self, dsn: str, *, partitions: int = 16, patience_s: float = 10.0) -> None:
         self.dsn = dsn
+        self._patience_s = patience_s
         self.partitions = partitions
         self._lock = Lock()
         self._idle: list[Connection] = []
@@ -125,8 +133,12 @@ class PostgresJournal(Tables):
             among="= ANY(ARRAY(SELECT json_array_elements_text(?::json)))",
             instr="strpos",
         )
-        with self._borrowed() as connection:
-            self.partitions = prepare(connection, partitions)
+        try:
+            with self._borrowed() as connection:
+                self.partitions = prepare(connection, partitions)
+        except JournalError:
+            self.close()
+            raise
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -139,11 +151,9 @@ class PostgresJournal(Tables):
         for message in batch.messages:
             self._check_partition(message.partition)
         self._lost = None
-        self._staged = _Staged(
-            batch,
-            contents(batch.events, payloads),
-            payloads,
-        )
+        with self._errors():
+            parts = contents(batch.events, payloads)
+        self._staged = _Staged(batch, parts, payloads)
 
     def sync(self) -> None:
         """Write the staged batch in one transaction."""
@@ -153,7 +163,12 @@ class PostgresJournal(Tables):
         with self._lock:
             try:
                 with self._errors():
-                    self._write(self._writing(), staged)
+                    try:
+                        self._write(self._writing(), staged)
+                    except errors.LockNotAvailable:
+                        self._reset()
+                        self._end_stalled()
+                        self._write(self._writing(), staged)
             except BaseException as error:
                 for event in staged.batch.events:
                     event.seq = 0
@@ -244,7 +259,7 @@ class PostgresJournal(Tables):
             connection.autocommit = False
             try:
                 if exclusive:
-                    connection.execute(_LOCK_HEAD)
+                    self._lock_head(connection)
                 yield Within(connection)
                 connection.commit()
             finally:
@@ -252,12 +267,23 @@ class PostgresJournal(Tables):
                     connection.rollback()
                     connection.autocommit = True
 
+    def _lock_head(self, connection: Connection) -> None:
+        try:
+            connection.execute(_LOCK_HEAD)
+        except errors.LockNotAvailable:
+            connection.rollback()
+            self._end_stalled()
+            connection.execute(_LOCK_HEAD)
+
+    def _end_stalled(self) -> None:
+        """Cut off servers that began a commit long ago and are silent since."""
+        self._ask(_END_STALLED, [_NAME, self._patience_s])
+
     # -- connections -----------------------------------------------------------------------
 
     def _connect(self) -> Connection:
-        connection = psycopg.connect(self.dsn, autocommit=True, application_name="batuta")
-        for statement in _SESSION:
-            connection.execute(statement)
+        connection = psycopg.connect(self.dsn, autocommit=True, application_name=_NAME)
+        connection.execute(_SESSION.format(patience=int(self._patience_s * 1000)).encode())
         return connection
 
     def _writing(self) -> Connection:
@@ -290,6 +316,8 @@ class PostgresJournal(Tables):
             finally:
                 if self._closed or connection.closed or connection.broken:
                     connection.close()
+                    while self._idle:  # the others are gone too, or soon will be
+                        self._idle.pop().close()
                 else:
                     self._idle.append(connection)
 
@@ -364,6 +392,8 @@ class PostgresJournal(Tables):
             yield
         except psycopg.Error as error:
             raise explained(error) from error
+        except UnicodeEncodeError as error:
+            raise unstorable(error) from error
 
 
 class Within:

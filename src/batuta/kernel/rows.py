@@ -14,6 +14,9 @@ from batuta.kernel.upcast import UPCASTERS, VERSIONS, upcast
 Row = tuple[Any, ...]
 Fetch = Callable[[str], Any]
 
+NAME_MAX = 2000
+"""The longest id of a message, its type and its subject, in bytes: an index must hold it."""
+
 EVENT = "seq, partition, type, subject, time, cause, command, v, data, large, links, crc"
 RECORD = "kind, id, partition, status, name, time, ended, wake, seq, attributes, data, large, crc"
 MESSAGE = "id, partition, type, subject, cause, time, data, large, crc"
@@ -157,8 +160,35 @@ def record_of(row: Row, fetch: Fetch) -> Record:
     )  # fmt: skip
 
 
+def check_name(name: str) -> None:
+    """Refuse what some database cannot hold or find: the outside comes in by messages."""
+    if "\0" in name:
+        raise JournalError(
+            f"{name[:60]!r} has a zero character in it", hint="leave the character away"
+        )
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError as error:
+        raise unstorable(error) from error
+    if length > NAME_MAX:
+        raise JournalError(
+            f"an id of {length} bytes is too long: {name[:40]!r}…",
+            hint=f"use at most {NAME_MAX} bytes",
+        )
+
+
+def unstorable(error: UnicodeEncodeError) -> JournalError:
+    """The error of a name with half a character in it."""
+    return JournalError(
+        f"{str(error.object)[:60]!r} is no valid text, it has half of a character in it",
+        hint="ids and types must be text that UTF-8 can hold",
+    )
+
+
 def message_row(message: Message, payloads: dict[str, bytes]) -> Row:
     """A message's row."""
+    for name in (message.id, message.type, message.subject):
+        check_name(name)
     text = encode(message.data)
     large = None
     if len(text) > LARGE:

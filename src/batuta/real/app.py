@@ -71,8 +71,10 @@ class Run(Generic[R]):
         if status != "completed":
             error = data.get("error") or {"message": data.get("reason") or status}
             raise RunFailed(f"run `{self.id}` {status}: {error['message']}", error)
-        found: Any = data.get("result")
-        return found if self._workflow is None else self._workflow.codec.decode_result(found)
+        found: R = data.get("result")  # type: ignore[assignment]
+        if self._workflow is not None:
+            found = self._workflow.codec.decode_result(found)
+        return found
 
     def signal(self, name: str, value: Any = None) -> None:
         """Send a signal to it."""
@@ -92,7 +94,6 @@ class Run(Generic[R]):
 
     def __await__(self) -> Generator[Any, Any, str]:
         raise RuntimeError("outside of a workflow `start` needs no await: ask for .result()")
-        yield
 
     def __repr__(self) -> str:
         return f"<run {self.id}>"
@@ -160,7 +161,10 @@ class App:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -268,9 +272,9 @@ class There:
         return self._call("POST", path, json.dumps(body).encode())
 
     def _call(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
-        request = Request(self._url + path, body, self._headers, method=method)  # noqa: S310
+        request = Request(self._url + path, body, self._headers, method=method)
         try:
-            with urlopen(request, timeout=60) as answer:  # noqa: S310
+            with urlopen(request, timeout=60) as answer:
                 found: dict[str, Any] = json.load(answer)
                 return found
         except HTTPError as error:
@@ -285,9 +289,7 @@ class There:
             ) from error
 
 
-def connect(
-    target: str | None = None, *definitions: object, token: str | None = None
-) -> App:
+def connect(target: str | None = None, *definitions: object, token: str | None = None) -> App:
     """Connect to a server, or run in this process.
 
     Parameters

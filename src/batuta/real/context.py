@@ -45,7 +45,9 @@ class StepContext:
         *("opens", "output", "send"),
     )
 
-    def __init__(self, command: str, name: str, attempt: int, last_heartbeat: object = None) -> None:
+    def __init__(
+        self, command: str, name: str, attempt: int, last_heartbeat: object = None
+    ) -> None:
         self.command = command
         self.name = name
         self.attempt = attempt
@@ -90,7 +92,7 @@ running: ContextVar[StepContext | None] = ContextVar("batuta_step", default=None
 
 
 def current() -> StepContext:
-    """The step that is running here: `.id` (its idempotency key), `.run`, `.attempt`, `.heartbeat()`, `.cancelled`."""
+    """The step that is running here: `.id` (its idempotency key), `.run`, `.attempt` …"""
     context = running.get()
     if context is None:
         raise BatutaError(

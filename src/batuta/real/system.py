@@ -8,34 +8,32 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Protocol
 
 from batuta.common.problem import Problem
 from batuta.kernel.clock import RealClock
 from batuta.kernel.dispatch import Dispatcher
-from batuta.kernel.errors import BatutaError, Fenced, JournalError, JournalLost, NotFound
+from batuta.kernel.errors import BatutaError, JournalError, NotFound
 from batuta.kernel.event import Event, Message
 from batuta.kernel.journal import Journal
 from batuta.kernel.lease import Ownership
 from batuta.kernel.loop import Loop, Turn, partition_of
 from batuta.kernel.world import Outcome
+from batuta.real.committer import Committer
+from batuta.real.following import Following
 from batuta.real.output import LogSink
 from batuta.real.ownership import is_dead, owner_name
 from batuta.real.validate import validate
 from batuta.real.world import RealWorld
-from batuta.workflow.deliveries import RESERVED, Deliveries
+from batuta.workflow.deliveries import Deliveries
 from batuta.workflow.model import Definitions
 from batuta.workflow.runs import Runs
 from batuta.workflow.schedules import Schedules
+from batuta.workflow.verbs import RESERVED
 
 log = logging.getLogger("batuta")
 
-INLINE_EVENTS_MAX = 100
-INLINE_SYNC_S_MAX = 0.003
-RETRY_COMMIT_S = 0.5
-FOLLOW_PAGE = 500
-FOREIGN_ANSWER_S = 10.0
+REGAIN_S = 0.5
 
 
 class Project(Protocol):
@@ -90,15 +88,12 @@ class System:
         self._outcomes: list[Outcome] = []
         self._messages: list[Message] = []
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
-        self._followers: set[asyncio.Event] = set()
+        self._following = Following(journal)
         self._tasks: list[asyncio.Task[None]] = []
         self._scheduled = False
-        self._committing = False
         self._stopping = False
         self._wake: asyncio.TimerHandle | None = None
-        self._sync_s = 0.0
-        self._counters = {"commits": 0, "commit_seconds": 0.0, "events": 0, "steps": 0}
-        self.trouble: JournalError | None = None
+        self._steps = 0
         # One thread, so that syncs are in order whatever the default executor does.
         self._writer = ThreadPoolExecutor(1, "batuta-journal")
 
@@ -128,8 +123,9 @@ class System:
         deliveries = Deliveries(definitions, self._partition_of)
         schedules = Schedules(definitions, self._partition_of)
         dispatcher = Dispatcher(definitions.queues.values(), self._concurrency)
-        self.loop = Loop(
-            self.journal, (self._runs, deliveries, schedules), self.world, dispatcher
+        self.loop = Loop(self.journal, (self._runs, deliveries, schedules), self.world, dispatcher)
+        self._committer = Committer(
+            self.loop, self._writer, self._committed, self._refuse, self._reset
         )
 
     def _own(self, epochs: Mapping[int, int]) -> None:
@@ -145,17 +141,16 @@ class System:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.world.close(grace_s)
         self._turn()
-        while self._committing:
-            await asyncio.sleep(0.001)
+        await self._committer.drain()
         if self._wake is not None:
             self._wake.cancel()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(BatutaError("the server is stopping", hint="try again"))
-        for follower in self._followers:
-            follower.set()
+        self._following.end()
         await self._aio.run_in_executor(self._writer, self._ownership.end)
         self._writer.shutdown()
+        self._runs.own((), 0)
 
     def reload(self, project: Project) -> None:
         """Take over changed definitions; runs in memory go on with the code they began with."""
@@ -182,11 +177,11 @@ class System:
         self._scheduled = False
         outcomes, self._outcomes = self._outcomes, []
         messages, self._messages = self._messages, []
-        self._counters["steps"] += len(outcomes)
+        self._steps += len(outcomes)
         self.loop.turn(outcomes, messages)
         for command in self.loop.take_early():
             self._perform(command)
-        self._commit()
+        self._committer.commit()
         self._arm()
 
     def _perform(self, command: Any) -> None:
@@ -203,68 +198,7 @@ class System:
             delay = max(0.0, (wake - self.clock.now()) / 1e9)
             self._wake = self._aio.call_later(min(delay, 3600.0), self._schedule)
 
-    # -- committing ------------------------------------------------------------------------
-
-    def _commit(self) -> None:
-        if self._committing or self.trouble is not None:
-            return
-        turn = self.loop.begin_commit()
-        if turn is None:
-            return
-        if not turn.batch:
-            self._committed(turn)
-            return
-        self._write(turn)
-
-    def _write(self, turn: Turn) -> None:
-        """Small batches on a fast disk are synced right here, which saves two thread switches;
-        larger ones on the writer's thread, while this one goes on with what comes in."""
-        here = (
-            self.journal.partitions == 1
-            and len(turn.batch.events) <= INLINE_EVENTS_MAX
-            and self._sync_s < INLINE_SYNC_S_MAX
-        )
-        began = perf_counter()
-        try:
-            self.journal.stage(turn.batch)
-            if here:
-                staged = perf_counter()
-                self.journal.sync()
-                self._sync_s += 0.1 * (perf_counter() - staged - self._sync_s)
-                self._synced(turn, None, began)
-                return
-        except JournalError as error:
-            self._synced(turn, error, began)
-            return
-        self._committing = True
-        self._writer.submit(self._sync, turn, began)
-
-    def _sync(self, turn: Turn, began: float) -> None:
-        error: BaseException | None = None
-        staged = perf_counter()
-        try:
-            self.journal.sync()
-        except BaseException as raised:  # whatever it is, the loop's thread has to know
-            error = raised
-        self._sync_s += 0.1 * (perf_counter() - staged - self._sync_s)
-        self._aio.call_soon_threadsafe(self._synced, turn, error, began)
-
-    def _synced(self, turn: Turn, error: BaseException | None, began: float) -> None:
-        self._committing = False
-        if error is None:
-            counters = self._counters
-            counters["commits"] += 1
-            counters["commit_seconds"] += perf_counter() - began
-            counters["events"] += len(turn.batch.events)
-            self._committed(turn)
-            self._commit()
-        elif isinstance(error, Fenced | JournalLost):
-            self._refuse(turn, error)
-            self._reset(error)
-        elif isinstance(error, JournalError):
-            self._retry_later(turn, error)
-        else:
-            raise error
+    # -- what became of a turn -------------------------------------------------------------
 
     def _committed(self, turn: Turn) -> None:
         for command in self.loop.committed(turn):
@@ -280,8 +214,7 @@ class System:
             else:
                 event = reply.pop("event", None)
                 future.set_result(reply if event is None else {**reply, "seq": event.seq})
-        for follower in self._followers:
-            follower.set()
+        self._following.hand(turn.batch.events)
 
     def _refuse(self, turn: Turn, error: JournalError) -> None:
         """Nothing was acknowledged: whoever waits may ask again."""
@@ -290,26 +223,10 @@ class System:
             if future is not None and not future.done():
                 future.set_exception(error)
 
-    def _retry_later(self, turn: Turn, error: JournalError) -> None:
-        """No room, no right to write: keep the batch, say so, and try again."""
-        if self.trouble is None:
-            log.error("cannot write to the journal: %s", error)
-        self.trouble = error
-        self._refuse(turn, error)
-        turn.replies.clear()
-        self._aio.call_later(RETRY_COMMIT_S, self._write_again, turn)
-
-    def _write_again(self, turn: Turn) -> None:
-        if self._stopping:
-            return
-        self.trouble = None
-        self._write(turn)
-        if self.trouble is None:
-            log.warning("the journal can be written again")
-
     def _reset(self, error: BaseException) -> None:
         """What this server believes may be wrong: fold everything again from the journal."""
         log.warning("starting over from the journal: %s", error)
+        self._runs.own((), 0)
         self._build()
         self._outcomes.clear()
         self._aio.create_task(self._regain())
@@ -320,7 +237,7 @@ class System:
                 epochs = await self._aio.run_in_executor(self._writer, self._ownership.begin)
             except JournalError as error:
                 log.warning("the journal is out of reach: %s", error)
-                await asyncio.sleep(RETRY_COMMIT_S)
+                await asyncio.sleep(REGAIN_S)
                 continue
             self._own(epochs)
             return
@@ -343,12 +260,12 @@ class System:
         """Messages that other servers left for partitions of ours."""
         while True:
             await asyncio.sleep(0.02)
-            if self._committing or not self.loop.epochs:
+            if self._committer.busy or not self.loop.epochs:
                 continue
             taken = {message.id for message in self._messages}
             found = await asyncio.to_thread(self._inbox)
             fresh = [message for message in found if message.id not in taken]
-            if fresh and not self._committing:
+            if fresh and not self._committer.busy:
                 self._messages.extend(fresh)
                 self._schedule()
 
@@ -438,31 +355,23 @@ class System:
     ) -> AsyncIterator[Event]:
         """Events behind `after`, gap-free and in order: those that are there, then each new
         one as it is committed."""
-        moved = asyncio.Event()
-        self._followers.add(moved)
-        try:
-            while not self._stopping:
-                moved.clear()
-                head = await asyncio.to_thread(self.journal.head)
-                page = await asyncio.to_thread(
-                    partial(
-                        self.journal.read, after, FOLLOW_PAGE, types=types, subject=subject,
-                        before=head + 1,
-                    )  # fmt: skip
-                )
-                for event in page:
-                    yield event
-                    after = event.seq
-                if len(page) == FOLLOW_PAGE:
-                    continue
-                after = max(after, head)
-                await _wait(moved, 0.05 if self.journal.partitions > 1 else 5.0)
-        finally:
-            self._followers.discard(moved)
+        async for event in self._following.follow(after, types, subject):
+            yield event
+
+    @property
+    def trouble(self) -> JournalError | None:
+        """Why the journal cannot be written at the moment, if so."""
+        return self._committer.trouble
 
     def stats(self) -> dict[str, float]:
         """Counters and gauges of this server."""
-        found: dict[str, float] = {name: float(value) for name, value in self._counters.items()}
+        committer = self._committer
+        found: dict[str, float] = {
+            "commits": committer.commits,
+            "commit_seconds": committer.commit_s,
+            "events": committer.events,
+            "steps": self._steps,
+        }
         found["runs_in_memory"] = len(self._runs.runs)
         found["runs_asleep"] = len(self._runs.asleep)
         found["partitions"] = len(self.loop.epochs)
@@ -471,13 +380,3 @@ class System:
             found[f"queue_waiting.{queue or 'default'}"] = waiting
         found.update({f"world.{name}": value for name, value in self.world.stats().items()})
         return found
-
-
-async def _wait(moved: asyncio.Event, limit_s: float) -> None:
-    try:
-        async with asyncio.timeout(limit_s):
-            await moved.wait()
-    except TimeoutError:
-        pass
-
-

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from json import dumps, loads
 from typing import Any
 
 from batuta.kernel.errors import BatutaError, NotFound
-from batuta.workflow.deliveries import RESERVED
 from batuta.workflow.model import Definitions
+from batuta.workflow.verbs import RESERVED
 
 ID_MAX = 200
 
@@ -52,6 +53,14 @@ def _start(
         known = ", ".join(sorted(definitions.workflows)) or "none"
         raise NotFound(f"there is no workflow `{name}`", hint=f"defined are: {known}")
     args, kwargs = data.get("args") or [], data.get("kwargs") or {}
+    _expect(data, "priority", int)
+    _expect(data, "deadline", int)
+    for label, value in (data.get("attributes") or {}).items():
+        if not isinstance(value, str | int | float | bool):
+            raise BadInput(
+                f"search attribute `{label}` is a {kind_of(value)}",
+                hint="only text, numbers and true/false can be searched for",
+            )
     try:
         flow.codec.decode_call(args, kwargs)
     except Exception as misfit:  # whatever a constructor of the user's raised, it does not fit
@@ -65,9 +74,39 @@ def _start(
     return subject or f"{name}-{new_id()[:12]}", {**data, "args": args, "kwargs": kwargs}
 
 
+def _signal(
+    definitions: Definitions, subject: str, data: dict[str, Any], new_id: Callable[[], str]
+) -> tuple[str, dict[str, Any]]:
+    _expect(data, "name", str, wanted=True)
+    check_id(data["name"])
+    return subject, {**data, "value": _json(data.get("value"), "the signal's value")}
+
+
+def _expect(data: dict[str, Any], name: str, kind: type, *, wanted: bool = False) -> None:
+    value = data.get(name)
+    if value is None and not wanted:
+        return
+    if not isinstance(value, kind) or isinstance(value, bool) or value == "":
+        found = "missing" if value is None else f"a {kind_of(value)}"
+        raise BadInput(f"`{name}` is {found}, it has to be a {kind.__name__}")
+
+
+def kind_of(value: object) -> str:
+    """What a value is, for a message."""
+    return type(value).__name__
+
+
+def _json(value: Any, what: str) -> Any:
+    try:
+        return loads(dumps(value, allow_nan=False))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BadInput(f"{what} is not JSON: {error}") from error
+
+
 def _fork(
     definitions: Definitions, subject: str, data: dict[str, Any], new_id: Callable[[], str]
 ) -> tuple[str, dict[str, Any]]:
+    _expect(data, "key", str, wanted=True)
     id = data.get("id") or f"{subject}-fork-{new_id()[:6]}"
     check_id(id)
     return subject, {**data, "id": id}
@@ -84,7 +123,9 @@ def _send(
             f"events of type `{type}` are written by Batuta itself",
             hint="choose a type that does not begin with " + ", ".join(RESERVED[:4]) + " …",
         )
-    return subject, {**data, "id": data.get("id") or new_id()}
+    _expect(data, "id", str)
+    check_id(type)
+    return subject, _json({**data, "id": data.get("id") or new_id()}, "the event")
 
 
 def _as_it_is(
@@ -97,7 +138,7 @@ CHECKS = {
     "run.start": _start,
     "run.fork": _fork,
     "event.send": _send,
-    "run.signal": _as_it_is,
+    "run.signal": _signal,
     "run.cancel": _as_it_is,
     "run.terminate": _as_it_is,
     "run.retry": _as_it_is,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,6 +16,7 @@ from batuta.common.duration import nanoseconds
 from batuta.common.problem import Problem
 from batuta.kernel.errors import BatutaError, NotFound
 from batuta.kernel.event import Event
+from batuta.real.output import log_path
 from batuta.server.port import System
 from batuta.server.reply import (
     LIMIT_MAX,
@@ -35,6 +38,7 @@ from batuta.workflow.view import RunView, as_json, run_view, search
 
 BATCH_LIMIT = 1000
 BATCH_AT_ONCE = 100
+OUTPUT_MAX = 8 * 1024 * 1024  # bytes
 START: dict[str, type | tuple[type, ...]] = {
     "workflow": str, "id": str, "args": list, "kwargs": dict, "priority": int,
     "deadline": (str, int, float), "attributes": dict,
@@ -188,6 +192,30 @@ def event_json(event: Event) -> dict[str, Any]:
         "seq": event.seq, "time": event.time, "type": event.type, "subject": event.subject,
         "cause": event.cause_seq, "command": event.command, "data": event.data,
     }  # fmt: skip
+
+
+def get_output(request: Request) -> Json:
+    """What the steps of a run printed: lines `TIME KEY.ATTEMPT out|err TEXT`, the last ones
+    where there are many."""
+    id = id_of(request)
+    if system_of(request).journal.record("run", id) is None:
+        raise NotFound(f"there is no run `{id[:100]}`", hint="`batuta ps` lists the runs")
+    text, cut = output_of(request.app.state.logs, id)
+    return Json({"text": text, "cut": cut})
+
+
+def output_of(folder: Path | None, run: str, limit: int = OUTPUT_MAX) -> tuple[str, bool]:
+    """The end of a run's output in whole lines, and whether something is missing before it."""
+    file = log_path(folder, run) if folder is not None else None
+    if file is None or not file.is_file():
+        return "", False
+    with file.open("rb") as opened:
+        size = opened.seek(0, os.SEEK_END)
+        opened.seek(max(0, size - limit))
+        data = opened.read(limit)
+    if size > limit:
+        data = data.partition(b"\n")[2]
+    return data.decode("utf-8", "replace"), size > limit
 
 
 async def query_run(request: Request) -> Json:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -35,6 +36,7 @@ def app(
     *,
     body_limit: int = BODY_LIMIT,
     access_log: bool = False,
+    logs: Path | None = None,
 ) -> Starlette:
     """The application.
 
@@ -44,6 +46,7 @@ def app(
     access: who may ask; by default programs and pages of this machine, without a token.
     body_limit: bytes of a request.
     access_log: whether each request is logged.
+    logs: the folder of `real.output.LogFiles`, where what steps print is kept.
     """
     table: list[BaseRoute] = [*routes(TABLE), *pages.routes()]
     made = Starlette(
@@ -63,6 +66,7 @@ def app(
     made.state.requests = Histogram()
     made.state.stopping = asyncio.Event()
     made.state.access_log = access_log
+    made.state.logs = logs
     made.state.openapi = describe(own_version())
     return made
 

@@ -165,20 +165,19 @@ async def ended_with(
     stopping: asyncio.Event, chunks: AsyncGenerator[str, None]
 ) -> AsyncIterator[str]:
     """The same, until the server stops: an open stream shall not hold it up."""
-    stop = asyncio.create_task(stopping.wait())
+    stop = asyncio.ensure_future(stopping.wait())
+    step: asyncio.Future[str | None] | None = None
     try:
         while True:
             step = asyncio.ensure_future(anext(chunks, None))
             await asyncio.wait({step, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if not step.done():
-                step.cancel()
-                with suppress(asyncio.CancelledError):
-                    await step
-                return
-            chunk = step.result()
+            chunk = step.result() if step.done() else None
             if chunk is None:
                 return
             yield chunk
     finally:
         stop.cancel()
+        if step is not None:
+            step.cancel()
+            await asyncio.gather(step, return_exceptions=True)
         await chunks.aclose()

@@ -54,6 +54,7 @@ TABLE: list[Endpoint] = [
     Endpoint("GET", RUN, api_runs.get_run, "Run", errors=(404,)),
     Endpoint("GET", RUN + "/history", api_runs.get_history, "Events", (AFTER, LIMIT),
              errors=(404,)),
+    Endpoint("GET", RUN + "/output", api_runs.get_output, "Output", errors=(404,)),
     Endpoint("GET", RUN + "/query/{name}", api_runs.query_run, "Result",
              (Parameter("args", "The arguments, a list in JSON.", TEXT),), errors=(404, 409)),
     Endpoint("POST", RUN + "/signal", api_runs.signal_run, "Answer", body="Signal", status=202,

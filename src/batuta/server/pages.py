@@ -29,7 +29,6 @@ from batuta.server.reply import (
     words_of,
 )
 from batuta.server.scenes import (
-    ENDED,
     Scene,
     bars,
     event_scene,
@@ -37,7 +36,7 @@ from batuta.server.scenes import (
     run_scene,
     runs_scene,
 )
-from batuta.workflow.view import why_chain
+from batuta.workflow.view import ENDED, why_chain
 
 FOLDER = Path(__file__).parent
 SEQ_MAX = 2**63 - 1
@@ -69,8 +68,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "absolute": words.absolute, "iso": words.iso, "length": words.length,
-        "pretty": words.pretty, "brief": words.brief,
+        "absolute": words.absolute, "iso": words.iso, "took": words.length,
+        "pretty": words.pretty, "brief": words.brief, "said": words.said,
     }  # fmt: skip
     made.globals |= {
         "path": path_of, "with_query": with_query, "relative": words.relative, "bars": bars,

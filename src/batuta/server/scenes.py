@@ -78,12 +78,12 @@ def run_scene(
 ) -> Scene:
     """A run: header, graph, timeline, journal, why. Raises `NotFound`."""
     window = _window(journal, id, before)
-    if not window.events:
+    view = _view(journal, id, window)
+    if view.status == "unknown":
         raise NotFound(
             f"there is no run `{id[:100]}`", hint="look for it in the list of runs: it may have"
             " been removed when its time of keeping was over",
         )  # fmt: skip
-    view = _view(journal, id, window)
     first = (page - 1) * ROWS
     line = timeline(view, None if view.status in ENDED else now, offset=first, limit=ROWS + 1)
     more = len(line.rows) > ROWS

@@ -103,6 +103,7 @@ SCHEMAS: dict[str, Schema] = {
     "Nothing": exactly(""),
     "Fork": exactly("key", key=TEXT, id=ID),
     "Result": fields(result=ANY),
+    "Output": fields(text=TEXT, cut={"type": "boolean"}),
     "Why": fields(
         chain=many(
             fields(

@@ -7,6 +7,7 @@ import errno
 import socket
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import uvicorn
 
@@ -37,6 +38,7 @@ async def serve(
     *,
     hosts: Collection[str] = (),
     access_log: bool = False,
+    logs: Path | None = None,
 ) -> None:
     """Serve until the task is cancelled, then stop gracefully.
 
@@ -47,6 +49,7 @@ async def serve(
     on_ready: called with the server's address (`http://127.0.0.1:8080`) when it answers.
     hosts: names of this server beside those of the loopback.
     access_log: log each request (`batuta.server`, level info).
+    logs: the folder where what steps print is kept.
 
     Raises
     ------
@@ -54,7 +57,7 @@ async def serve(
     """
     listening = bind(host, port)
     access = Access(is_loopback(host), frozenset(hosts), hashed(token) if token else None)
-    made = app(system, access, access_log=access_log)
+    made = app(system, access, access_log=access_log, logs=logs)
     config = uvicorn.Config(
         made, log_config=None, access_log=False, lifespan="off", server_header=False,
         timeout_graceful_shutdown=GRACE_S, timeout_keep_alive=30, ws="none",

@@ -6,6 +6,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from markupsafe import Markup, escape
+
 SECOND = 1_000_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -67,6 +69,16 @@ def pretty(value: Any, limit: int = 20_000) -> str:
     if len(text) <= limit:
         return text
     return f"{text[:limit]}\n… ({len(text):,} characters; the API has all of them)"
+
+
+def said(text: str) -> Markup:
+    """A sentence with what stands between backticks as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    pieces = [Markup("<code>{}</code>").format(p) if n % 2 else escape(p)
+              for n, p in enumerate(parts)]  # fmt: skip
+    return Markup("").join(pieces)
 
 
 def brief(value: Any, limit: int = 100) -> str:

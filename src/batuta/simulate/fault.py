@@ -35,6 +35,10 @@ class Faults:
     counts: dict[str, int] = field(default_factory=dict)
     calm: bool = False
 
+    def end(self) -> None:
+        """From now on nothing goes wrong any more."""
+        self.calm = True
+
     def happens(self, kind: str, *what: str | int) -> bool:
         """Whether a fault strikes on this occasion."""
         rate = self.rates.get(kind)

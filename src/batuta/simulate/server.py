@@ -22,7 +22,8 @@ from batuta.workflow.schedules import Schedules
 if TYPE_CHECKING:
     from batuta.simulate.simulation import Simulation
 
-REGAIN_NS = SECOND // 2
+REGAIN_NS = 2 * SECOND
+HOLD_NS = SECOND // 2
 REARM_NS = 3600 * SECOND
 
 
@@ -76,6 +77,7 @@ class Server:
         self.scheduled = False
         self.committing = False
         self.armed: int | None = None
+        self.held_until = 0
         self.build()
         self.regain()
         self._upkeep()
@@ -108,7 +110,7 @@ class Server:
         try:
             epochs = self.ownership.begin()
         except JournalLocked:
-            self._after(REGAIN_NS, DECISION, self.regain)
+            self._after(REGAIN_NS, UPKEEP, self.regain)
             return
         self.own(epochs)
 
@@ -137,13 +139,15 @@ class Server:
 
     def keep(self) -> None:
         """Prolong the leases, and take over what others left."""
-        epochs = self.ownership.keep() if self.loop.epochs or self._shares() else {}
-        if epochs != self.loop.epochs and (epochs or self.loop.epochs):
-            self.own(epochs)
         self._upkeep()
-
-    def _shares(self) -> bool:
-        return self.simulation.journal.partitions > 1
+        if not self.loop.epochs and self.simulation.journal.partitions == 1:
+            return  # it waits for its turn in `regain`
+        try:
+            epochs = self.ownership.keep()
+        except JournalLocked:
+            return
+        if epochs != self.loop.epochs:
+            self.own(epochs)
 
     # -- the turn --------------------------------------------------------------------------
 
@@ -215,6 +219,8 @@ class Server:
     def commit(self) -> None:
         """Write what is decided, unless a commit is under way: then it is gathered."""
         while not self.committing:
+            if self._holds():
+                return
             turn = self.loop.begin_commit()
             if turn is None:
                 return
@@ -236,6 +242,23 @@ class Server:
                 raise Crash
             self._release(turn)
 
+    def _holds(self) -> bool:
+        """Whether the commit waits a moment for the outcomes of repeatable steps."""
+        if not self.loop.may_wait():
+            self.held_until = 0
+            return False
+        now = self.simulation.agenda.now
+        if not self.held_until:
+            self.held_until = now + HOLD_NS
+            self._after(HOLD_NS, COMPLETION, self._held)
+        return now < self.held_until
+
+    def _held(self) -> None:
+        try:
+            self.commit()
+        except Crash:
+            self.crash()
+
     def _write_slowly(self, turn: Turn, taken: int, early: bool) -> None:
         self.committing = True
         if early and not self._write(turn):
@@ -244,8 +267,6 @@ class Server:
 
     def _synced(self, turn: Turn, written: bool) -> None:
         self.committing = False
-        if turn.batch.epochs is None:
-            return
         try:
             if written or self._write(turn):
                 self._release(turn)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from batuta.common.duration import SECOND
 from batuta.common.keyed import bits, u
-from batuta.kernel.errors import BatutaError
+from batuta.kernel.errors import BatutaError, NotFound
 from batuta.kernel.event import Message
 from batuta.kernel.journal import Batch, Journal
 from batuta.kernel.loop import partition_of
@@ -17,10 +17,11 @@ from batuta.simulate.agenda import ARRIVAL, Agenda, Life
 from batuta.simulate.fault import Faults
 from batuta.simulate.models import Models
 from batuta.simulate.server import Server, home
-from batuta.workflow.deliveries import RESERVED
 from batuta.workflow.model import Definitions
+from batuta.workflow.verbs import RESERVED
 
 STEPS_MAX = 200_000
+TRIES_MAX = 100
 ASK_AGAIN_NS = 2 * SECOND
 
 
@@ -131,6 +132,7 @@ class Simulation:
         self._people = Life()
         for at, server in enumerate(self.servers):
             self.agenda.at(start + at * 50_000_000, ARRIVAL, self._people, server.boot)
+        self.agenda.at(self.faults.until, ARRIVAL, self._people, self.faults.end)
 
     # -- running ---------------------------------------------------------------------------
 
@@ -243,6 +245,10 @@ class Simulation:
     def answered(self, number: int, message: str, reply: dict[str, Any] | BatutaError) -> None:
         """A request was answered, durably; the answer may be lost on its way."""
         request = self.requests[number]
+        if isinstance(reply, NotFound) and request.tries < TRIES_MAX:
+            # What it is about may come still: another client has only just asked for it.
+            self._again(request)
+            return
         if not isinstance(reply, BatutaError):
             self.observer.answered(request, message, reply)
         if self.faults.loses_reply(str(number), request.tries):

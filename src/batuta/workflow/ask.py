@@ -51,7 +51,8 @@ class Ask(Generic[T]):
                 f"{self.describe()} was awaited outside of a workflow: only the body of a "
                 "@workflow function can wait for it"
             )
-        return (yield self)
+        answer: T = yield self
+        return answer
 
     def describe(self) -> str:
         """What it asks for, in a few words; recorded names are compared with it on replay."""
@@ -85,7 +86,8 @@ class Call(Ask[T]):
     def __await__(self) -> Generator[Any, Any, T]:
         if active.program is None:
             return (yield from self.step.plain(self.args, self.kwargs).__await__())
-        return (yield self)
+        answer: T = yield self
+        return answer
 
     def describe(self) -> str:
         return f"step {self.step.name}"

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from batuta.kernel.event import Event, Message
 from batuta.kernel.machine import Decision
-from batuta.workflow.ask import Ask, Attributes, ChildCall, Emit, EventWait, Patch, SignalWait, Sleep
+from batuta.workflow.ask import (
+    Ask,
+    Attributes,
+    ChildCall,
+    Emit,
+    EventWait,
+    Patch,
+    SignalWait,
+    Sleep,
+)
 from batuta.workflow.run import Run
 
 if TYPE_CHECKING:
@@ -56,8 +65,8 @@ def _limited(data: dict[str, Any], ask: Any, now: int) -> dict[str, Any]:
 
 
 def _child(runs: Runs, run: Run, ask: ChildCall[Any], now: int, into: Decision) -> None:
-    child = ask.id or f"{run.id}/{ask.key}"
-    data = {"key": ask.key, "workflow": ask.workflow.name, "id": child}
+    child = ask.id or f"{run.id}/{ask.key}" + (f"r{run.epoch}" if run.epoch else "")
+    data: dict[str, Any] = {"key": ask.key, "workflow": ask.workflow.name, "id": child}
     if ask.detached:
         data["detached"] = True
     asked = _write(run, "child.asked", data, ask, now, into)
@@ -69,7 +78,7 @@ def _child(runs: Runs, run: Run, ask: ChildCall[Any], now: int, into: Decision) 
         partition = runs.partition_of(child)
     else:
         start["parent"] = {"run": run.id, "key": ask.key}
-    if ask.id is None and partition in runs.owned:
+    if ask.id is None and partition in runs.owned and ask.workflow.name in runs.definitions.workflows:
         into.events.append(runs.start_event(child, start, asked, now, partition))
         return
     into.messages.append(
@@ -101,6 +110,17 @@ def _attributes(runs: Runs, run: Run, ask: Attributes, now: int, into: Decision)
 def _patch(runs: Runs, run: Run, ask: Patch, now: int, into: Decision) -> None:
     _write(run, "patch.marked", {"key": ask.key, "name": ask.name}, ask, now, into)
 
+
+RECORDED: dict[str, Callable[[dict[str, Any]], str]] = {
+    "step.asked": lambda data: f"step {data['name']}",
+    "step.performed": lambda data: f"step {data['name']}",
+    "timer.set": lambda data: str(data["what"]),
+    "wait.set": lambda data: f"{data['kind']} {data['name']}",
+    "child.asked": lambda data: f"run of {data['workflow']}",
+    "event.emitted": lambda data: f"emit {data['type']}",
+    "attributes.set": lambda data: "attributes",
+}
+"""What an asking that is recorded asked for, in the words of `Ask.describe`."""
 
 ASKING = {
     "timer": Asking("timer.set", _timer),

@@ -81,8 +81,7 @@ def _due(runs: Runs, run: Run, key: str, now: int, into: Decision) -> None:
 
 def _meet(runs: Runs, run: Run, key: str, event: Event, now: int, into: Decision) -> None:
     ask = run.program.open.get(key) if run.program is not None else None
-    if ask is not None:
-        runs.unwait(run, ask)
+    if ask is not None and runs.unwait(run, ask):
         _add(run, "wait.met", {"key": key, "event": seen(event)}, event, now, into)
 
 
@@ -165,13 +164,7 @@ def _drop(runs: Runs, run: Run, program: Program, now: int, into: Decision) -> N
     for ask in program.dropped:
         runs.unwait(run, ask)
         if isinstance(ask, ChildCall):
-            reason = {"reason": f"its parent `{run.id}` does not wait for it any more"}
-            into.messages.append(
-                Message(
-                    f"{run.id}/{ask.key}/cancel", run.partition, "run.cancel",
-                    ask.id or f"{run.id}/{ask.key}", reason, program.cause, now,
-                )  # fmt: skip
-            )
+            _end_child(run, ask, "run.cancel", program.cause, now, into)
         kind = "step.cancelled" if type(ask) is Call else "wait.cancelled"
         data: dict[str, Any] = {"key": ask.key}
         if type(ask) is Call:
@@ -181,6 +174,17 @@ def _drop(runs: Runs, run: Run, program: Program, now: int, into: Decision) -> N
         )
         if ask.command is not None:
             into.cancels.append(ask.command)
+
+
+def _end_child(
+    run: Run, ask: ChildCall[Any], how: str, cause: Event | None, now: int, into: Decision
+) -> None:
+    assert ask.asked is not None
+    reason = {"reason": f"its parent `{run.id}` does not wait for it any more"}
+    child: str = ask.asked.data["id"]
+    into.messages.append(
+        Message(f"{child}/{how}", run.partition, how, child, reason, cause, now)
+    )
 
 
 def _end(runs: Runs, run: Run, program: Program, now: int, into: Decision) -> None:
@@ -209,6 +213,9 @@ def _end(runs: Runs, run: Run, program: Program, now: int, into: Decision) -> No
 def _continue(
     runs: Runs, run: Run, program: Program, stored: dict[str, Any], now: int, into: Decision
 ) -> None:
+    if run.workflow not in runs.definitions.workflows:
+        _fail(run, NotFound(f"workflow `{run.workflow}` is not defined any more"), now, into)
+        return
     base, _, count = run.id.rpartition("~")
     new = f"{base}~{int(count) + 1}" if base and count.isdigit() else f"{run.id}~2"
     ended = _add(run, "run.continued", {"id": new}, program.cause, now, into)
@@ -217,6 +224,13 @@ def _continue(
         "attributes": run.attributes, "parent": run.parent,
     }  # fmt: skip
     into.events.append(runs.start_event(new, data, ended, now, run.partition))
+    for name, values in program.signals.items():
+        # What came in and was not awaited is the next run's.
+        for at, value in enumerate(values):
+            signal = {"name": name, "value": value, "id": f"{new}/{name}/{at}"}
+            into.events.append(
+                Event("signal.received", new, signal, ended, now, None, run.partition)
+            )
 
 
 def _fail(run: Run, error: BaseException, now: int, into: Decision) -> None:
@@ -238,9 +252,10 @@ def _close(runs: Runs, run: Run, into: Decision) -> None:
     assert ended is not None
     if run.program is not None:
         for ask in run.program.open.values():
-            runs.unwait(run, ask)
             if ask.command is not None:
                 into.cancels.append(ask.command)
+            elif isinstance(ask, ChildCall):
+                _end_child(run, ask, "run.terminate", ended, ended.time, into)
     into.records.append(run_record(run, run.status, ended, None))
     if run.parent is not None and run.status != "continued":
         runs.ended_children.append((run.parent["run"], run.parent["key"], ended))

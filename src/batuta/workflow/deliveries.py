@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from batuta.common.keyed import u
@@ -15,7 +15,7 @@ from batuta.kernel.machine import Decision
 from batuta.kernel.world import Outcome
 from batuta.workflow.model import Definitions, Rule
 from batuta.workflow.run import seen
-from batuta.workflow.verbs import event_of
+from batuta.workflow.verbs import RESERVED, event_of
 
 
 @dataclass(slots=True)
@@ -23,6 +23,7 @@ class Delivery:
     """One event on its way through one rule.
 
     `order`: its place among the deliveries of its subject. `cause`: what led to its next step.
+    `run`: the run of the present attempt.
     """
 
     id: str
@@ -35,12 +36,8 @@ class Delivery:
     attempt: int = 0
     error: str | None = None
     cause: Event | int | None = None
-    retry_at: int | None = field(default=None)
-
-    @property
-    def run(self) -> str:
-        """The id of the run of the present attempt."""
-        return self.id if self.attempt <= 1 else f"{self.id}#{self.attempt}"
+    retry_at: int | None = None
+    run: str = ""
 
 
 class Deliveries:
@@ -54,7 +51,10 @@ class Deliveries:
 
     kind = "delivery"
     active = ("waiting", "running")
-    handles = ("run.completed", "run.failed", "run.cancelled", "run.terminated", "*")
+    handles = (
+        "run.completed", "run.failed", "run.cancelled", "run.terminated", "run.continued",
+        "delivery.repeated", "*",
+    )  # fmt: skip
     receives = ("event.send", "dead.redrive")
     wants_history = ()
 
@@ -69,7 +69,7 @@ class Deliveries:
         self._touched: dict[tuple[str, str], None] = {}
         self._timers: list[tuple[int, str, tuple[str, str]]] = []
         self._order = 0
-        self._recovered: list[Delivery] = []
+        self._recovered: dict[str, Delivery] = {}
 
     # -- what is in memory -----------------------------------------------------------------
 
@@ -92,10 +92,11 @@ class Deliveries:
         delivery = Delivery(
             record.id, record.name, data["event"], record.partition, record.time, data["order"],
             record.status, data["attempt"], data.get("error"), record.seq, record.wake,
+            data.get("run", ""),
         )  # fmt: skip
         self._order = max(self._order, delivery.order)
-        self._recovered.append(delivery)
-        return False
+        self._recovered[delivery.id] = delivery
+        return record.status == "waiting"
 
     def knows(self, subject: str) -> bool:
         """Deliveries that are unfinished are always in memory; their rows tell the rest."""
@@ -106,7 +107,10 @@ class Deliveries:
         return None
 
     def load(self, record: Record, history: list[Event]) -> None:
-        """Nothing is folded from histories here."""
+        """See what led to where it stands: the last thing that happened to it."""
+        for event in history:
+            if event.type.startswith("delivery."):
+                self._recovered[record.id].cause = event
 
     # -- messages and outcomes -------------------------------------------------------------
 
@@ -138,7 +142,7 @@ class Deliveries:
         )  # fmt: skip
         into.events.append(event)
         self.recover(record)
-        delivery = self._recovered[-1]
+        delivery = self._recovered[record.id]
         delivery.status, delivery.cause, delivery.error = "waiting", event, None
         return {"id": record.id, "status": "waiting"}
 
@@ -149,7 +153,7 @@ class Deliveries:
 
     def apply(self, event: Event) -> None:
         """See which rules match a user's event, and which delivery a run's end concerns."""
-        if event.type.startswith("run."):
+        if event.type.startswith("run.") or event.type == "delivery.repeated":
             delivery = self._running.pop(event.subject, None)
             if delivery is not None:
                 self._ended.append((delivery, event))
@@ -185,8 +189,8 @@ class Deliveries:
             self._start_next(key, now, into)
 
     def _take_up(self) -> None:
-        recovered, self._recovered = self._recovered, []
-        for delivery in sorted(recovered, key=lambda one: one.order):
+        recovered, self._recovered = self._recovered, {}
+        for delivery in sorted(recovered.values(), key=lambda one: one.order):
             key = (delivery.rule, delivery.event["subject"])
             self._queues.setdefault(key, deque()).append(delivery)
             self._touched[key] = None
@@ -199,6 +203,9 @@ class Deliveries:
         shown = seen(event)
         self._order += 1
         id = f"{rule.name}:{shown['id'] or self._order}"
+        key = (rule.name, event.subject)
+        if any(known.id == id for known in self._queues.get(key, ())):
+            return  # the same event once more, before the first one was dealt with
         asked = Event(
             "delivery.asked", id, {"rule": rule.name, "event": shown["id"]}, event, now, None,
             event.partition,
@@ -207,7 +214,6 @@ class Deliveries:
         delivery = Delivery(
             id, rule.name, shown, event.partition, event.time, self._order, cause=asked
         )
-        key = (rule.name, event.subject)
         self._queues.setdefault(key, deque()).append(delivery)
         self._touched[key] = None
         into.records.append(_record(delivery))
@@ -226,11 +232,16 @@ class Deliveries:
             return
         head.attempt += 1
         head.status, head.retry_at = "running", None
+        head.run = head.id if head.attempt == 1 else f"{head.id}#{head.attempt}"
         self._running[head.run] = head
-        parameters = len(rule.workflow.codec.parameters)
-        args, kwargs = rule.workflow.codec.encode_call(
-            (event_of(head.event),) if parameters else (), {}
-        )
+        try:
+            parameters = len(rule.workflow.codec.parameters)
+            args, kwargs = rule.workflow.codec.encode_call(
+                (event_of(head.event),) if parameters else (), {}
+            )
+        except Exception as misfit:  # a signature that no event fits ends this delivery only
+            self._die(head, str(misfit), head.cause, now, into)
+            return
         start = {
             "workflow": rule.workflow.name, "args": args, "kwargs": kwargs,
             "trigger": {"rule": rule.name, "event": head.event["id"]},
@@ -243,10 +254,16 @@ class Deliveries:
 
     def _close(self, delivery: Delivery, event: Event, now: int, into: Decision) -> None:
         key = (delivery.rule, delivery.event["subject"])
+        if event.type == "run.continued":
+            # It goes on under another id: that one's end is the delivery's.
+            delivery.run = event.data["id"]
+            self._running[delivery.run] = delivery
+            into.records.append(_record(delivery))
+            return
         self._touched[key] = None
-        if event.type == "run.completed":
+        if event.type in ("run.completed", "delivery.repeated"):
             delivery.status = "done"
-            self._queues[key].remove(delivery)
+            self._leave(delivery)
             self._write("delivery.done", delivery, {}, event, now, into)
             return
         error = event.data.get("error") or {"type": "", "message": event.type}
@@ -264,12 +281,15 @@ class Deliveries:
     def _die(
         self, delivery: Delivery, error: str, cause: Event | int | None, now: int, into: Decision
     ) -> None:
-        key = (delivery.rule, delivery.event["subject"])
-        self._queues[key].remove(delivery)
-        self._touched[key] = None
+        self._leave(delivery)
         delivery.status, delivery.error = "dead", error
         data = {"attempt": delivery.attempt, "error": {"message": error}}
         self._write("delivery.dead", delivery, data, cause, now, into)
+
+    def _leave(self, delivery: Delivery) -> None:
+        key = (delivery.rule, delivery.event["subject"])
+        self._queues[key].remove(delivery)
+        self._touched[key] = None
 
     def _write(
         self, type: str, delivery: Delivery, data: dict[str, Any], cause: Event | int | None,
@@ -283,13 +303,6 @@ class Deliveries:
         ended = now if delivery.status in ("done", "dead") else None
         into.records.append(_record(delivery, ended))
         return event
-
-
-RESERVED = (
-    "run.", "step.", "timer.", "wait.", "signal.", "child.", "event.emitted", "schedule.",
-    "delivery.", "server.", "object.", "patch.marked", "attributes.set",
-)  # fmt: skip
-"""Beginnings of event types that are Batuta's own."""
 
 
 def matches(pattern: str, type: str) -> bool:

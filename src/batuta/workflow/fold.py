@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from batuta.kernel.errors import ReplayMismatch, TimedOut
 from batuta.kernel.event import Event
 from batuta.workflow.ask import Ask, Call, ChildCall, EventWait
-from batuta.workflow.asking import ASKING
+from batuta.workflow.asking import RECORDED
 from batuta.workflow.failure import revive, revive_child
 from batuta.workflow.program import AT_ONCE
 from batuta.workflow.run import Run
@@ -30,7 +30,7 @@ def _step_asked(runs: Runs, run: Run, event: Event) -> None:
         if type(call) is not Call or call.command is not None:
             mismatch(runs, run, event, None)
             return
-    elif type(call) is not Call or call.step.name != data["name"]:
+    elif call.describe() != RECORDED[event.type](data):
         program.wanted[key] = call
         mismatch(runs, run, event, call)
         return
@@ -61,6 +61,13 @@ def _step_completed(runs: Runs, run: Run, event: Event) -> None:
         run.stuck = misfit
         return
     program.resolve(call.key, value)
+
+
+def _step_performed(runs: Runs, run: Run, event: Event) -> None:
+    """Asked and completed in one; folded live, the asking was folded before."""
+    if event.command not in runs.commands:
+        _step_asked(runs, run, event)
+    _step_completed(runs, run, event)
 
 
 def _step_failed(runs: Runs, run: Run, event: Event) -> None:
@@ -106,7 +113,7 @@ def _opened(runs: Runs, run: Run, event: Event) -> None:
         return
     key = event.data["key"]
     ask = program.wanted.pop(key, None)
-    if ask is None or ask.kind == "step" or ASKING[ask.kind].event != event.type:
+    if ask is None or ask.describe() != RECORDED[event.type](event.data):
         if ask is not None:
             program.wanted[key] = ask
         mismatch(runs, run, event, ask)
@@ -159,7 +166,13 @@ def _child_ended(runs: Runs, run: Run, event: Event) -> None:
         return
     data = event.data
     if data["status"] == "completed":
-        _resolve(runs, run, event, ask.decode(data.get("result")), None)
+        try:
+            value = ask.decode(data.get("result"))
+        except Exception as misfit:  # the child's type was changed under a recorded result
+            run.stuck = misfit
+            runs.dirty[run.id] = run
+            return
+        _resolve(runs, run, event, value, None)
     else:
         error = data.get("error") or {"message": f"it was {data['status']}"}
         _resolve(runs, run, event, None, revive_child(error, data["id"]))
@@ -224,10 +237,10 @@ def mismatch(runs: Runs, run: Run, event: Event, ask: Ask[Any] | None) -> None:
     """The code asks for something else than the run has recorded: it cannot go on."""
     if run.stuck is not None:
         return
-    recorded = event.data.get("name") or event.data.get("what") or event.type
+    recorded = RECORDED[event.type](event.data)
     wanted = "nothing" if ask is None else f"`{ask.describe()}`"
     run.stuck = ReplayMismatch(
-        f"run `{run.id}` has recorded {event.type} `{recorded}` as operation "
+        f"run `{run.id}` has recorded `{recorded}` as operation "
         f"{event.data['key']}, but its code now asks for {wanted} there",
         at=run.started.data.get("definition"),
         hint='guard what was changed with `if patched("…"):`, or bring back the old code; '
@@ -239,6 +252,7 @@ def mismatch(runs: Runs, run: Run, event: Event, ask: Ask[Any] | None) -> None:
 APPLY: dict[str, Callable[[Runs, Run, Event], None]] = {
     "step.asked": _step_asked,
     "step.completed": _step_completed,
+    "step.performed": _step_performed,
     "step.failed": _step_failed,
     "step.cancelled": _step_cancelled,
     "timer.set": _opened,

@@ -41,7 +41,7 @@ class ContinueAsNew(BaseException):
 class Branch:
     """One coroutine of a run: the workflow's own, or one inside `gather`, `race`, `timeout`."""
 
-    __slots__ = ("at", "coro", "count", "sagas", "scope", "shielded", "slot")
+    __slots__ = ("at", "coro", "count", "postponed", "sagas", "scope", "shielded", "slot")
 
     def __init__(
         self, coro: Coroutine[Any, Any, Any], scope: str, slot: Slot | None, sagas: list[Saga]
@@ -52,6 +52,7 @@ class Branch:
         self.sagas = sagas
         self.count = 0
         self.shielded = 0
+        self.postponed: BaseException | None = None
         self.at: Ask[Any] | Joining | None = None
 
 
@@ -130,6 +131,7 @@ class Program:
         self.replaying = False
         self.undos: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
         self.operations = 0
+        self.refused = 0
         self.draws = 0
         self.ended = False
         self.continued: dict[str, Any] | None = None
@@ -219,6 +221,7 @@ class Program:
         before = active.program, active.branch
         active.program, active.branch = self, branch
         coro = branch.coro
+        ended: tuple[Any, BaseException | None]
         try:
             while True:
                 branch.at = None
@@ -233,6 +236,14 @@ class Program:
                 value, error = self._take(branch, branch, ask)
                 if value is PENDING:
                     return
+                if error is not None:
+                    self.refused += 1
+                    if self.refused > self.operations_max:
+                        # It catches every refusal and asks again: it would never stop.
+                        with suppress(RuntimeError):
+                            coro.close()
+                        ended = None, error
+                        break
         finally:
             active.program, active.branch = before
         self._end(branch, *ended)
@@ -241,6 +252,9 @@ class Program:
         """Register what a branch awaits; its answer, where that is known at once."""
         if not isinstance(ask, Ask):
             return None, TypeError(_foreign(ask))
+        if branch.postponed is not None and not branch.shielded:
+            error, branch.postponed = branch.postponed, None
+            return None, error
         if ask.key:
             return None, RuntimeError(f"{ask.describe()} was awaited twice; call it once for each")
         if owner is branch:
@@ -386,7 +400,11 @@ class Program:
 
     def _cancel(self, branch: Branch, error: BaseException) -> None:
         at = branch.at
-        if branch.shielded or at is None:
+        if branch.shielded:
+            # What is being undone has to be undone; it is told afterwards.
+            branch.postponed = error
+            return
+        if at is None:
             return
         if isinstance(at, Joining):
             self._cancel_joining(at, error)

@@ -7,6 +7,8 @@ from typing import Any
 from batuta.kernel.errors import Conflict, NotFound
 from batuta.kernel.event import Event, Link, Record
 
+ASKS = ("step.asked", "step.performed")
+
 
 def effective(history: list[Event]) -> list[Event]:
     """The events that still count: a retry takes back the failure that it retries, and
@@ -14,50 +16,95 @@ def effective(history: list[Event]) -> list[Event]:
     kept: list[Event] = []
     for event in history:
         if event.type == "run.retried" and event.data.get("from"):
-            start, key = event.data["from"], event.data.get("key")
-            kept = [e for e in kept if e.seq < start and (not key or e.data.get("key") != key)]
+            kept = _until(kept, event.data["from"])
         kept.append(event)
     return kept
 
 
+ASKINGS = ("step.asked", "timer.set", "wait.set", "child.asked")
+ARRIVED = ("step.completed", "wait.met", "child.ended", "signal.received")
+
+
+def _until(history: list[Event], start: int) -> list[Event]:
+    """What counts when everything from `start` on is taken back.
+
+    Operations that failed for good there, and children that were cancelled for that, are
+    asked for anew. What came in at the same time for other operations stays: a step with a
+    recorded outcome is not performed again, a signal is not lost.
+    """
+    failed = next(event for event in history if event.seq >= start)
+    before = [event for event in history if event.seq < start]
+    behind = [event for event in history if event.seq >= start]
+    children = {event.data["key"] for event in before if event.type == "child.asked"}
+    anew = {event.data["key"] for event in behind if _final(event) and event.type == "step.failed"}
+    anew |= {
+        event.data["key"]
+        for event in behind
+        if event.type == "wait.cancelled" and event.data["key"] in children
+    }
+    asked = {event.data["key"] for event in before if event.type in ASKINGS} - anew
+    arrived = [
+        event
+        for event in behind
+        if (event.type in ARRIVED
+        and not _final(event)
+        and (event.type == "signal.received" or event.data["key"] in asked))
+        or (event.type == "step.performed" and not _asked_behind(event, failed))
+    ]
+    return [event for event in before if event.data.get("key") not in anew] + arrived
+
+
+def _final(event: Event) -> bool:
+    """Whether an operation failed for good."""
+    if event.type == "step.failed":
+        return event.data.get("retry_at") is None
+    return event.type == "child.ended" and event.data["status"] == "failed"
+
+
 def retry_point(history: list[Event], record: Record) -> dict[str, Any]:
-    """Where a failed or parked run goes on: `{from: seq, key}` of the step that failed.
+    """Where a failed or parked run goes on: `{from: seq, children: ids}`, the first of the
+    failures that ended it, and the children that failed and are to be retried as well.
 
     Raises `Conflict` where its steps were compensated already.
     """
     if record.status == "parked":
         return {"from": None}
     ended = next(event for event in reversed(history) if event.type == "run.failed")
-    undone = [
-        event for event in history if event.type == "step.asked" and event.data.get("undoes")
-    ]
+    undone = [event for event in history if event.type in ASKS and event.data.get("undoes")]
     if undone:
         raise Conflict(
             f"run `{record.id}` cannot be retried: its steps were compensated",
             hint=f"start it again, or `batuta fork {record.id} KEY` from a step before",
         )
-    failed = [
-        event
-        for event in history
-        if event.type == "step.failed" and event.data.get("retry_at") is None
-    ]
-    if not failed or _goes_on_after(history, failed[-1]):
+    failed: list[Event] = []
+    for event in history:
+        if _final(event):
+            failed.append(event)
+        elif failed and _asked_behind(event, failed[0]):
+            failed.clear()  # they were caught: the workflow went on behind them
+    if not failed:
         return {"from": ended.seq}
-    return {"from": failed[-1].seq, "key": failed[-1].data["key"]}
+    point: dict[str, Any] = {"from": failed[0].seq, "key": failed[0].data["key"]}
+    children = [event.data["id"] for event in failed if event.type == "child.ended"]
+    return {**point, "children": children} if children else point
 
 
-def _goes_on_after(history: list[Event], failed: Event) -> bool:
-    """Whether the workflow caught that failure and did something else behind it."""
-    return any(event.type == "step.asked" and event.seq > failed.seq for event in history)
+def _asked_behind(event: Event, failed: Event) -> bool:
+    """Whether the workflow asked for something after a failure."""
+    if event.type == "step.performed":
+        return bool(event.data["asked"] >= failed.time)
+    return event.type in ASKINGS
 
 
 def forked(
     history: list[Event], key: str, new: str, partition: int, cause: Event | int | None, now: int
 ) -> list[Event]:
     """Copies of the events before operation `key` was asked for, as the history of a new run."""
+    # The delivery that started a run writes about the same subject.
+    history = [event for event in history if not event.type.startswith("delivery.")]
     until = next((at for at, event in enumerate(history) if event.data.get("key") == key), None)
     if until is None:
-        keys = [event.data["key"] for event in history if event.type == "step.asked"]
+        keys = [event.data["key"] for event in history if event.type in ASKS]
         raise NotFound(
             f"run `{history[0].subject}` has no operation `{key}`",
             hint=f"it has: {', '.join(dict.fromkeys(keys)) or 'none'}",
@@ -65,7 +112,14 @@ def forked(
     old = history[0].subject
     copies: dict[int, Event] = {}
     left_out = ("run.cancel_asked", "run.retried", "run.parked")
-    taken = [event for event in history[:until] if event.type not in left_out]
+    ended = {e.data["key"] for e in history[:until] if e.type == "child.ended"}
+    taken = [
+        event
+        for event in history[:until]
+        if event.type not in left_out
+        # A child that has not ended would tell the old run: the new one asks for its own.
+        and (event.type != "child.asked" or event.data["key"] in ended)
+    ]
     for event in taken:
         before = event.cause_seq
         # A cause inside the old run is that event's copy; one from outside stays the link.
@@ -81,4 +135,6 @@ def forked(
     first.data = {
         name: value for name, value in first.data.items() if name not in ("parent", "trigger")
     } | {"forked": {"run": old, "key": key}}
+    if first.data.get("deadline") is not None:
+        first.data["deadline"] += now - history[0].time
     return list(copies.values())

@@ -66,8 +66,28 @@ def _retry(
     runs: Runs, message: Message, record: Record, history: list[Event], into: Decision
 ) -> Answer:
     _require(record, "retried", ("failed", "parked"))
-    point = retry_point(effective(history), record)
-    _reopen(runs, record, history, _event("run.retried", record, point, message), into)
+    _require_committed(record, history)
+    fresh: str | None = message.data.get("fresh")
+    try:
+        point = retry_point(effective(history), record)
+    except Conflict:
+        if fresh is None:
+            raise
+        # A child whose steps were undone begins once more, under another id.
+        data = next(event.data for event in history if event.type == "run.started")
+        event = runs.start_event(fresh, data, message.cause, message.time, record.partition)
+        into.events.append(event)
+        return {"id": fresh, "status": "running"}
+    retried = _event("run.retried", record, point, message)
+    _reopen(runs, record, history, retried, into)
+    epoch = sum(event.type == "run.retried" for event in history) + 1
+    for child in point.get("children", ()):
+        into.messages.append(
+            Message(
+                f"{child}/retry{epoch}", record.partition, "run.retry", child,
+                {"fresh": f"{child}r{epoch}"}, retried, message.time,
+            )  # fmt: skip
+        )
     return {"id": record.id, "status": "running"}
 
 
@@ -85,7 +105,10 @@ def _fork(
     runs: Runs, message: Message, record: Record, history: list[Event], into: Decision
 ) -> Answer:
     _require(record, "forked", ("completed", "failed", "cancelled", "terminated"))
+    _require_committed(record, history)
     new: str = message.data["id"]
+    if new in runs.runs:
+        raise Conflict(f"there is a run `{new}` already", hint="give the fork another id")
     partition = record.partition
     copies = forked(
         effective(history), message.data["key"], new, partition, message.cause, message.time
@@ -111,6 +134,11 @@ def _require(record: Record, done: str, statuses: tuple[str, ...]) -> None:
             f"run `{record.id}` is {record.status} and cannot be {done}",
             hint=f"`batuta show {record.id}` tells what became of it",
         )
+
+
+def _require_committed(record: Record, history: list[Event]) -> None:
+    if any(event.seq == 0 for event in history):
+        raise Conflict(f"run `{record.id}` is just ending", hint="ask again in a moment")
 
 
 def _event(type: str, record: Record, data: dict[str, Any], message: Message) -> Event:

@@ -191,10 +191,11 @@ class Runs:
         """Note down that a run waits for an event."""
         self._waits.setdefault(type, {})[run, key] = (subject, where)
 
-    def unwait(self, run: Run, ask: Ask[Any]) -> None:
-        """It does not wait any more."""
-        if isinstance(ask, EventWait):
-            self._waits.get(ask.type, {}).pop((run.id, ask.key), None)
+    def unwait(self, run: Run, ask: Ask[Any]) -> bool:
+        """It does not wait any more; whether it did."""
+        if not isinstance(ask, EventWait):
+            return False
+        return self._waits.get(ask.type, {}).pop((run.id, ask.key), None) is not None
 
     def observe(self, event: Event) -> None:
         """See who waits for a user's event, also for one that another server wrote."""
@@ -222,22 +223,40 @@ class Runs:
         id, data = message.subject, message.data
         known = self.runs.get(id)
         if known is None and record is None:
-            into.events.append(
-                self.start_event(id, data, message.cause, message.time, message.partition)
-            )
+            try:
+                started = self.start_event(
+                    id, data, message.cause, message.time, message.partition
+                )
+            except NotFound as missing:
+                self._refuse(message, missing.message, into)
+                raise
+            into.events.append(started)
             return {"id": id, "created": True, "status": "running"}
         status = known.status if known is not None else record.status if record else ""
-        parent = data.get("parent")
-        if parent is not None and isinstance(message.cause, Event | int):
-            error = {"type": "batuta:Conflict", "message": f"there is a run `{id}` already"}
-            ended = {"key": parent["key"], "id": id, "status": "failed", "error": error}
+        self._refuse(message, f"there is a run `{id}` already", into)
+        if known is None and data.get("trigger", {}).get("rule"):
+            # The same event came twice, and the run that dealt with it has ended.
             into.events.append(
                 Event(
-                    "child.ended", parent["run"], ended, message.cause, message.time, None,
-                    message.partition,
+                    "delivery.repeated", id, {"status": status}, message.cause, message.time,
+                    None, message.partition,
                 )  # fmt: skip
             )
         return {"id": id, "created": False, "status": status}
+
+    def _refuse(self, message: Message, why: str, into: Decision) -> None:
+        """A run that was to be a part of another one cannot begin: its parent is told."""
+        parent = message.data.get("parent")
+        if parent is None:
+            return
+        error = {"type": "batuta:Conflict", "message": why}
+        ended = {"key": parent["key"], "id": message.subject, "status": "failed", "error": error}
+        into.events.append(
+            Event(
+                "child.ended", parent["run"], ended, message.cause, message.time, None,
+                message.partition,
+            )  # fmt: skip
+        )
 
     def start_event(
         self, id: str, data: dict[str, Any], cause: Event | int | None, now: int, partition: int
@@ -278,6 +297,11 @@ class Runs:
         data: dict[str, Any] = {"key": call.key, "attempt": call.attempt}
         if outcome.failure is None:
             kind = "step.completed"
+            if outcome.command in into.unwritten:
+                # A repeatable step was faster than the commit of its asking: one event for both.
+                del into.unwritten[outcome.command]
+                kind, data = "step.performed", {**asked.data, "asked": asked.time}
+                asked.type = ""
             data["result"] = outcome.value
         else:
             kind = "step.failed"
@@ -286,7 +310,8 @@ class Runs:
         data["started"] = outcome.started or asked.time
         if "heartbeat" in outcome.detail:
             data["heartbeat"] = outcome.detail["heartbeat"]
-        into.events.append(Event(kind, run.id, data, asked, now, outcome.command, run.partition))
+        cause = asked if asked.type else asked.cause
+        into.events.append(Event(kind, run.id, data, cause, now, outcome.command, run.partition))
 
     def _retry_at(self, run: Run, call: Call[Any], outcome: Outcome, now: int) -> int | None:
         failure, retry = outcome.failure, call.step.retry

@@ -280,7 +280,17 @@ def _step_asked(view: RunView, event: Event) -> None:
     node.status, node.ended, node.error, node.end_seq = "running", None, None, None
 
 
-_ASKING = frozenset({"key", "name", "kind", "attempt", "undoes"})
+_ASKING = frozenset({"key", "name", "kind", "attempt", "undoes", "result", "started", "asked"})
+
+
+def _step_performed(view: RunView, event: Event) -> None:
+    """A repeatable step whose outcome came before its asking was written: one event for both."""
+    _step_asked(view, event)
+    _step_ended(view, event)
+    node = view.nodes[str(event.data.get("key", ""))]
+    node.attempts[-1].asked = event.data.get("asked") or event.time
+    node.attempts[-1].outcome = node.status = "completed"
+    node.output = event.data.get("result")
 
 
 def _step_ended(view: RunView, event: Event) -> None:
@@ -362,6 +372,7 @@ FOLDS: dict[str, Callable[[RunView, Event], None]] = {
     "patch.marked": _patch_marked,
     "step.asked": _step_asked,
     "step.completed": _step_ended,
+    "step.performed": _step_performed,
     "step.failed": _step_ended,
     "step.cancelled": _step_ended,
     "timer.set": _timer_set,

@@ -42,14 +42,14 @@ class Saga:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> bool:
+    ) -> None:
         self._branch.sagas.remove(self)
         if error is None:
             self._program.undos.extend(self._undos)
-            return False
+            return
         if isinstance(error, GeneratorExit):
             # The coroutine is being dropped from memory, not ended: nothing may be asked.
-            return False
+            return
         self._branch.shielded += 1
         try:
             await compensate(self._undos)
@@ -57,7 +57,6 @@ class Saga:
             raise failed from error
         finally:
             self._branch.shielded -= 1
-        return False
 
 
 async def compensate(undos: list[tuple[Any, tuple[Any, ...], dict[str, Any]]]) -> None:

@@ -11,7 +11,8 @@ from batuta.kernel.machine import Decision
 from batuta.kernel.world import Outcome
 from batuta.workflow.model import Definitions, Schedule
 
-GRACE = 10_000_000_000
+SECOND = 1_000_000_000
+GRACE = 10 * SECOND
 """A time that is no further back than this (ns) was not missed, it is only a little late."""
 
 CAUGHT_UP_MAX = 1000
@@ -44,12 +45,13 @@ class Schedules:
     def own(self, partitions: Collection[int], now: int) -> None:
         """Keep to these partitions."""
         self.owned = set(partitions)
-        self._next.clear()
+        self._next = {name: known for name, known in self._next.items() if self._mine(name)}
 
     def recover(self, record: Record) -> bool:
         """After a start: when it fired last."""
         self._last[record.name] = record.data["last"]
         self._since[record.name] = record.time
+        self._next[record.name] = (record.data["expression"], record.data["next"])
         return False
 
     def knows(self, subject: str) -> bool:
@@ -97,11 +99,12 @@ class Schedules:
             if not self._mine(name):
                 continue
             expression, due = self._next.get(name, ("", now))
-            if expression == schedule.expression and (due is None or due > now):
+            if expression != schedule.expression:
+                # Defined for the first time, or anew: it begins now, nothing was missed.
+                self._last[name] = now
+                self._since.setdefault(name, now)
+            elif due is None or due > now:
                 continue
-            if name not in self._last:
-                # Defined for the first time: it begins now, nothing was missed.
-                self._last[name] = self._since[name] = now
             dues = _to_run(schedule, self._last[name], now)
             for time in dues:
                 self._fire(schedule, time, now, into)
@@ -115,7 +118,8 @@ class Schedules:
     def _fire(self, schedule: Schedule, due: int, now: int, into: Decision) -> None:
         name = schedule.name
         moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=due // 1000)
-        run = f"{name}@{moment:%Y-%m-%dT%H:%M:%SZ}"
+        part = f".{due % SECOND // 1000:06}" if due % SECOND else ""
+        run = f"{name}@{moment:%Y-%m-%dT%H:%M:%S}{part}Z"
         partition = self.partition_of(f"schedule:{name}")
         fired = Event(
             "schedule.fired", f"schedule:{name}",
@@ -124,7 +128,10 @@ class Schedules:
         )  # fmt: skip
         into.events.append(fired)
         flow = schedule.workflow
-        args, kwargs = flow.codec.encode_call((moment,) if flow.codec.parameters else (), {})
+        try:
+            args, kwargs = flow.codec.encode_call((moment,) if flow.codec.parameters else (), {})
+        except Exception:  # the run itself tells what is wrong with its signature
+            args, kwargs = [moment.isoformat()], {}
         start = {
             "workflow": flow.name, "args": args, "kwargs": kwargs,
             "trigger": {"schedule": name, "due": due},

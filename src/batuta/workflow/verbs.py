@@ -36,6 +36,12 @@ D = TypeVar("D")
 
 _ANY = codec_of(Any)
 
+RESERVED = (
+    "run.", "step.", "timer.", "wait.", "signal.", "child.", "event.emitted", "schedule.",
+    "delivery.", "server.", "object.", "patch.marked", "attributes.set",
+)  # fmt: skip
+"""Beginnings of event types that are Batuta's own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -139,6 +145,11 @@ def emit(type: str, *, subject: str = "", data: Any = None) -> Emit:
     Returns, when awaited, the event's id. `subject` is the run's id where none is given.
     """
     program = _program("emit")
+    if type.startswith(RESERVED):
+        raise BatutaError(
+            f"events of type `{type}` are written by Batuta itself",
+            hint="choose a type that does not begin with " + ", ".join(RESERVED[:4]) + " …",
+        )
     return Emit(type, subject or program.run, _ANY.encode(data))
 
 
@@ -193,7 +204,7 @@ def uuid() -> UUID:
 
 def random() -> _random.Random:
     """A generator of random numbers that gives the same ones whenever the run is replayed."""
-    return _random.Random(_program("random").draw())  # noqa: S311
+    return _random.Random(_program("random").draw())
 
 
 def _program(what: str) -> Program:

@@ -206,6 +206,7 @@ def _step_failed(data: Data, step: str) -> str:
 
 _STEP_ENDS: dict[str, Callable[[Data, str], str]] = {
     "step.completed": lambda data, step: f"{step} completed",
+    "step.performed": lambda data, step: f"{step} was asked for and completed",
     "step.failed": _step_failed,
     "step.cancelled": lambda data, step: f"{step} was cancelled",
 }
