@@ -186,9 +186,11 @@ def test_live_lines_are_drawn_over_and_taken_away() -> None:
     with Live(Out(io.StringIO(), screen, env={"NO_COLOR": "1"})) as live:
         live.show(["one", "two"])
         live.above("done")
+        live.above("done too", ["two"])
         live.show(["three"])
     assert screen.getvalue() == (
-        "one\ntwo\n\x1b[2F\x1b[Jdone\none\ntwo\n\x1b[2F\x1b[Jthree\n\x1b[1F\x1b[J"
+        "one\ntwo\n\x1b[2F\x1b[Jdone\none\ntwo\n\x1b[2F\x1b[Jdone too\ntwo\n"
+        "\x1b[1F\x1b[Jthree\n\x1b[1F\x1b[J"
     )
 
 

@@ -45,8 +45,10 @@ class Live:
         self._erase()
         self._draw()
 
-    def above(self, text: str) -> None:
-        """A line that stays, above the region."""
+    def above(self, text: str, lines: Sequence[str] | None = None) -> None:
+        """A line that stays, above the region; `lines` are what the region shows from now on."""
+        if lines is not None and self._lines:
+            self._lines = list(lines)
         self._erase()
         self._out.note(text)
         self._draw()

@@ -23,6 +23,7 @@ SIGNS = {
 }
 OPEN = ("running", "retrying", "waiting")
 INPUT_WIDTH = 100
+INDENT = 16  # what stands before a value, in a tree that is not deep
 
 RUN_COLUMNS = (
     Column("status"),
@@ -109,7 +110,7 @@ def run_tree(view: Row, out: Out, at: int, *, full: bool = False) -> Node:
     took = span((view["ended"] or at) - view["started"])
     timing = f"took {took}" if view["ended"] else f"for {took}"
     head = f"{status} {out.paint(clean(view['id']), 'bold')} {clean(view['workflow'])} {timing}"
-    width = None if full else INPUT_WIDTH
+    width = None if full else min(INPUT_WIDTH, max(40, (out.width or INPUT_WIDTH) - INDENT))
     return Node(
         head,
         _run_notes(view, out, at, width),

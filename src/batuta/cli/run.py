@@ -160,7 +160,7 @@ class Following:
         elif event.type in CLOSING:
             name, since = self._open.pop(key, (f"operation {key}", event.time))
             if self._steps:
-                live.above(self._ended(event, name, event.time - since))
+                live.above(self._ended(event, name, event.time - since), self._picture())
 
     def _ended(self, event: Event, name: str, took: int) -> str:
         sign, colour = CLOSING[event.type]
