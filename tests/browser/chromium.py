@@ -86,9 +86,12 @@ class Tab:
 
     async def until(self, expression: str, limit_s: float = 10.0) -> None:
         """Wait until an expression is true in the page."""
-        async with asyncio.timeout(limit_s):
-            while not await self.ask(expression):
-                await asyncio.sleep(0.02)
+        end = asyncio.get_running_loop().time() + limit_s
+        while not await self.ask(expression):
+            if asyncio.get_running_loop().time() > end:
+                seen = await self.ask("document.visibilityState + ' ' + document.body.innerText")
+                raise AssertionError(f"not within {limit_s} s: {expression}\n{seen[:2000]}")
+            await asyncio.sleep(0.02)
 
     async def close(self) -> None:
         self._session = None

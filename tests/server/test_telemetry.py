@@ -11,17 +11,23 @@ from batuta.kernel.errors import BatutaError
 from batuta.kernel.event import Record
 from batuta.server import telemetry
 
-sdk = pytest.importorskip(
+pytest.importorskip(
     "opentelemetry.sdk", reason="needs the extra `batuta[otel]`: the spans are not tested"
 )
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import (
+    InMemorySpanExporter,
+)
+
+from batuta.server import spans as otel
 
 
 def test_a_run_is_a_trace_of_its_attempts() -> None:
-    from opentelemetry.sdk.resources import Resource
-
     system = FakeSystem()
     story(system, ok=False)
-    spans = telemetry.run_spans(system, "order-1", Resource({}))
+    spans = otel.run_spans(system, "order-1", Resource({}))
     assert [span.name for span in spans] == [
         "run checkout", "step charge", "step charge", "step reserve", "step notify",
         "step ship", "step refund",
@@ -36,13 +42,11 @@ def test_a_run_is_a_trace_of_its_attempts() -> None:
     assert charge.events[0].attributes["exception.type"] == "shop:Declined"
     assert root.attributes is not None
     assert root.attributes["batuta.attribute.customer"] == "ada"
-    assert telemetry.run_spans(system, "order-1", Resource({}))[1].context == charge.context
+    assert otel.run_spans(system, "order-1", Resource({}))[1].context == charge.context
     system.journal.close()
 
 
 def test_a_child_run_stands_in_the_trace_of_its_parent() -> None:
-    from opentelemetry.sdk.resources import Resource
-
     system = FakeSystem()
     story(system, "big")
     started = system.event(
@@ -51,8 +55,8 @@ def test_a_child_run_stands_in_the_trace_of_its_parent() -> None:
     ended = system.event("run.completed", "small", started, result=None)
     record = Record("run", "small", 0, "completed", "ship", 1, 2, data={"parent": {"run": "big"}})
     system.write([started, ended], [record])
-    [child] = telemetry.run_spans(system, "small", Resource({}))
-    parent = telemetry.run_spans(system, "big", Resource({}))[0]
+    [child] = otel.run_spans(system, "small", Resource({}))
+    parent = otel.run_spans(system, "big", Resource({}))[0]
     assert child.context is not None
     assert parent.context is not None
     assert child.context.trace_id == parent.context.trace_id
@@ -63,10 +67,6 @@ def test_a_child_run_stands_in_the_trace_of_its_parent() -> None:
 def test_runs_that_end_are_exported_and_a_failing_collector_stops_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
     class Flaky(InMemorySpanExporter):
         broken = True
 
@@ -81,7 +81,11 @@ def test_runs_that_end_are_exported_and_a_failing_collector_stops_nothing(
         exporter = Flaky()
         assert isinstance(exporter, SpanExporter)
         story(system, "a")
-        task = asyncio.create_task(telemetry.export(system, exporter, Resource({})))
+
+        def made(run: str) -> list[ReadableSpan]:
+            return otel.run_spans(system, run, Resource({}))
+
+        task = asyncio.create_task(telemetry.export(system, exporter, made))
         story(system, "b")
         await system.add()
         for _ in range(500):

@@ -148,8 +148,8 @@ class Oracle:
         for id, story in stories.items():
             ended = story.ended
             if ended is None:
-                fresh = self.simulation.agenda.now - story.started.time < 60 * SECOND
-                must(self.scenario.clocked and fresh, "a run did not end", id)
+                # Of a clock that goes on for ever, the last run may be under way.
+                must(id.startswith("tick@"), "a run did not end", id)
                 continue
             must(story.events[-1] is ended, "a run went on after its end", id, story.events[-1])
             status = ended.type.removeprefix("run.")

@@ -73,11 +73,24 @@ class Claims:
         self._clock = clock
         self._ttl = ttl
         self._held: dict[str, _Held] = {}
+        self._orphans: list[int] = []
 
-    def apply(self, lanes: Mapping[str, Lane], leases: Collection[int], until: int) -> None:
-        """Let the lanes have what is held: of the claims only those that are among `leases`."""
+    def confirm(self, leases: Collection[int], *, orphans: bool) -> None:
+        """Only the claims among these leases are still held.
+
+        Parameters
+        ----------
+        orphans: whether a lease that is not known as a claim is to be given back.
+        """
+        known: set[int] = set()
         for held in self._held.values():
             held.parts = {n: part for n, part in held.parts.items() if n in leases}
+            known.update(held.parts)
+        if orphans:
+            self._orphans = [n for n in leases if n >= FIRST and n not in known]
+
+    def apply(self, lanes: Mapping[str, Lane], until: int) -> None:
+        """Let the lanes have what is held."""
         for name, lane in lanes.items():
             known = self._held.get(name)
             lane.allowed = known.places if known is not None else 0
@@ -85,7 +98,8 @@ class Claims:
 
     def plan(self, lanes: Mapping[str, Lane], servers: int, now: int) -> Plan:
         """What to change, the places that go back being closed already."""
-        plan = Plan()
+        plan = Plan(self._orphans)
+        self._orphans = []
         for name, lane in lanes.items():
             held = self._held.setdefault(name, _Held())
             sizes = parts(lane.queue)
@@ -136,9 +150,8 @@ class Claims:
                     short -= sizes[number]
         return got
 
-    def take(self, got: Mapping[str, Mapping[int, int]], now: int) -> Collection[int]:
-        """Note down what was got; all the leases that are claims of this server now."""
+    def take(self, got: Mapping[str, Mapping[int, int]], now: int) -> None:
+        """Note down what was got."""
         for name, found in got.items():
             held = self._held.setdefault(name, _Held())
             held.parts.update({number: (places, now) for number, places in found.items()})
-        return {number for held in self._held.values() for number in held.parts}

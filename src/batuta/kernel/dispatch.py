@@ -203,10 +203,9 @@ class Dispatcher:
             entry[0].running -= 1
 
     def drop(self, command: str) -> None:
-        """A command is not wanted any more, whether it began or not."""
-        if command in self._running:
-            self.done(command)
-        else:
+        """A command is not wanted any more. One that began keeps its place until the world is
+        told so, and `done` is called."""
+        if command not in self._running:
             self._held.discard(command)
             if self._resting:
                 self._resting = [one for one in self._resting if one.id != command]

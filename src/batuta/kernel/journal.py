@@ -125,6 +125,9 @@ class Journal(Protocol):
     def record(self, kind: str, id: str) -> Record | None:
         """One record."""
 
+    def records_of(self, kind: str, ids: Sequence[str]) -> dict[str, Record]:
+        """Those of these records that exist, by id, in one read."""
+
     def records(
         self,
         kind: str,

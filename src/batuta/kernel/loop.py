@@ -36,6 +36,7 @@ class Turn:
     unwritten: askings of repeatable commands that are in this batch, by command id.
     cancels: ids of commands to be stopped.
     replies: message id -> what its sender is told, when the batch is durable.
+    outcomes: what came in, in case that the batch cannot be written.
     """
 
     batch: Batch = field(default_factory=Batch)
@@ -45,6 +46,7 @@ class Turn:
     unwritten: dict[str, Event] = field(default_factory=dict)
     cancels: list[str] = field(default_factory=list)
     replies: dict[str, dict[str, Any] | BatutaError] = field(default_factory=dict)
+    outcomes: list[Outcome] = field(default_factory=list)
 
 
 class Loop:
@@ -79,6 +81,7 @@ class Loop:
         self._performers: dict[str, Machine] = {}
         self._unsaved: dict[tuple[str, str], Record] = {}
         self._former: dict[int, int] = {}
+        self._looked_up: dict[tuple[str, str], Record | None] = {}
         self._time = 0
         self._receivers = {type: m for m in machines for type in m.receives}
         self._others = [m for m in machines if "*" in m.handles]
@@ -140,7 +143,7 @@ class Loop:
 
     # -- turning ---------------------------------------------------------------------------
 
-    def turn(self, outcomes: Iterable[Outcome], messages: Iterable[Message]) -> Turn:
+    def turn(self, outcomes: Iterable[Outcome], messages: Sequence[Message]) -> Turn:
         """Fold what came in and decide what follows; adds to the turn that is open."""
         now = self._now()
         into = Decision(unwritten=self._open.unwritten)
@@ -148,10 +151,13 @@ class Loop:
         for outcome in outcomes:
             machine = self._performers.pop(outcome.command, None)
             dispatcher.done(outcome.command)
+            self._open.outcomes.append(outcome)
             if machine is not None:
                 machine.finish(outcome, now, into)
+        self._look_up(messages)
         for message in messages:
             self._receive(message, now, into)
+        self._looked_up.clear()
         self._settle(now, into)
         if dispatcher.waiting:
             self._open.ready.extend(dispatcher.ready(now))
@@ -190,11 +196,31 @@ class Loop:
         else:
             turn.replies[message.id] = reply
 
+    def _look_up(self, messages: Sequence[Message]) -> None:
+        """Read the rows that many messages are about at once."""
+        if len(messages) < 3:
+            return
+        wanted: dict[str, list[str]] = {}
+        for message in messages:
+            machine = self._receivers.get(message.type)
+            if machine is not None and not machine.knows(message.subject):
+                wanted.setdefault(machine.kind, []).append(message.subject)
+        for kind, subjects in wanted.items():
+            found = self.journal.records_of(kind, subjects)
+            self._looked_up.update({(kind, one): found.get(one) for one in subjects})
+
     def _record(self, machine: Machine, subject: str) -> Record | None:
         known = machine.record_of(subject)
+        key = (machine.kind, subject)
         if known is None:
-            known = self._unsaved.get((machine.kind, subject))
-        return known or self.journal.record(machine.kind, subject)
+            known = self._unsaved.get(key)
+        if known is None:
+            known = (
+                self._looked_up[key]
+                if key in self._looked_up
+                else self.journal.record(machine.kind, subject)
+            )
+        return known
 
     def _fold(self, into: Decision) -> None:
         batch = self._open.batch
@@ -280,6 +306,15 @@ class Loop:
 
     # -- committing ------------------------------------------------------------------------
 
+    def write(self, records: Iterable[Record]) -> None:
+        """Rows to be written with what was decided up to now."""
+        self._open.batch.records.extend(records)
+
+    def unwritten(self) -> list[Outcome]:
+        """Outcomes that came in and are not known to be durable."""
+        committing = self._committing.outcomes if self._committing is not None else []
+        return [*committing, *self._open.outcomes]
+
     def may_wait(self) -> bool:
         """Whether the open turn holds nothing that anybody waits for but repeatable steps that
         have begun already."""
@@ -310,21 +345,24 @@ class Loop:
         return {partition: epochs.get(partition, 0) for partition in touched}
 
     def committed(self, turn: Turn) -> list[Command]:
-        """The batch is durable: which commands begin now."""
+        """The batch is durable: which commands begin now, behind the cancelling of others."""
         self._committing = None
         unsaved = self._unsaved
         for record in turn.batch.records:
             if unsaved.get((record.kind, record.id)) is record:
                 del unsaved[record.kind, record.id]
+        for command_id in turn.cancels:
+            self.dispatcher.done(command_id)
+        freed = self.dispatcher.ready(self._time) if turn.cancels else []
         if not turn.commands:
-            return []
+            return freed
         performers, epochs = self._performers, self.epochs
         wanted = [
             command
             for command in turn.commands
             if command.id in performers and command.cause.partition in epochs
         ]
-        return self.dispatcher.offer(wanted, self._time)
+        return freed + self.dispatcher.offer(wanted, self._time)
 
     def take_early(self) -> list[Command]:
         """Commands that need not wait for the open turn's commit."""

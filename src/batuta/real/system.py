@@ -201,10 +201,12 @@ class System:
     # -- what became of a turn -------------------------------------------------------------
 
     def _committed(self, turn: Turn) -> None:
-        for command in self.loop.committed(turn):
-            self._perform(command)
+        commands = self.loop.committed(turn)
+        # First the places are given back, then they are taken.
         for command_id in turn.cancels:
             self.world.cancel(command_id)
+        for command in commands:
+            self._perform(command)
         for message_id, reply in turn.replies.items():
             future = self._waiting.pop(message_id, None)
             if future is None or future.done():

@@ -131,6 +131,10 @@ class RealWorld:
         except Exception as error:  # no thread or process to be had: the command's failure
             self.finish(job, job.failed(failure_of(error)))
 
+    def commands(self) -> list[Command]:
+        """What is being performed, or waits for its turn."""
+        return [job.command for job in self._jobs.values()]
+
     def has(self, command: str) -> bool:
         """Whether a command is being performed, or waits for its turn."""
         return command in self._jobs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from batuta.common.duration import HOUR, MINUTE, SECOND
+from batuta.common.duration import MINUTE, SECOND
 from batuta.common.keyed import Stream, u
 
 Moment = Literal["before", "after"]
@@ -50,7 +50,7 @@ class Faults:
         return True
 
     def _amount(self, kind: str, least: int, most: int, *what: str | int) -> int:
-        # Drawn on a logarithmic scale: a moment and an hour are equally likely.
+        # Drawn on a logarithmic scale: a moment and a minute are equally likely.
         return int(least * (most / least) ** u(self.seed, "amount", kind, *what))
 
     # -- the server ------------------------------------------------------------------------
@@ -91,7 +91,7 @@ class Faults:
         """How far a server's wall clock jumps, ns, forwards or backwards."""
         if not self.happens("clock", server, count):
             return None
-        far = self._amount("clock", SECOND, 2 * HOUR, server, count)
+        far = self._amount("clock", SECOND, 5 * MINUTE, server, count)
         return far if u(self.seed, "forward", server, count) < 0.5 else -far
 
     def idle_max(self, server: str) -> int:

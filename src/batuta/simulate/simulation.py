@@ -76,7 +76,7 @@ class Request:
     Parameters
     ----------
     number: which one. type, subject, data: as for `System.submit`.
-    tries: how often it was asked. done: how it was answered.
+    tries: how often it was asked. pending: it is going to be asked again. done: how it was answered.
     """
 
     number: int
@@ -84,6 +84,7 @@ class Request:
     subject: str
     data: dict[str, Any]
     tries: int = 0
+    pending: bool = False
     done: dict[str, Any] | BatutaError | None = None
 
 
@@ -140,26 +141,28 @@ class Simulation:
         """Let time pass, up to `until` (ns) or until nothing is going to happen any more."""
         agenda = self.agenda
         for _ in range(STEPS_MAX):
-            if not agenda.busy or agenda.now >= until:
+            if agenda.now >= until or (not agenda.busy and self._settled()):
                 return
             if agenda.calm():
                 self._skip()
             agenda.step()
         raise RuntimeError(f"seed {self.seed}: the simulation goes on and on without an end")
 
+    def _settled(self) -> bool:
+        """Whether all servers run, and every partition is one's."""
+        owned = 0
+        for server in self.servers:
+            if not server.up or server.life.until > self.agenda.now:
+                return False
+            owned += len(server.loop.epochs)
+        return owned >= self.journal.partitions
+
     def _skip(self) -> None:
         """Nothing but upkeep is due for long: prolong the leases up to then in one go."""
         agenda = self.agenda
         due = agenda.next_busy()
         ttl = int(self.lease_s * SECOND)
-        if due is None or due - agenda.now <= ttl:
-            return
-        owned = 0
-        for server in self.servers:
-            if not server.up or server.life.until > agenda.now:
-                return
-            owned += len(server.loop.epochs)
-        if owned < self.journal.partitions:
+        if due is None or due - agenda.now <= ttl or not self._settled():
             return
         later = due - agenda.now
         for server in self.servers:
@@ -215,6 +218,7 @@ class Simulation:
         if request.done is not None:
             return
         up = [one for one in self.servers if one.up and one.life.until <= self.agenda.now]
+        request.pending = False
         request.tries += 1
         if not up:
             self._again(request)
@@ -261,7 +265,8 @@ class Simulation:
         self._again(self.requests[number])
 
     def _again(self, request: Request) -> None:
-        if request.done is None:
+        if request.done is None and not request.pending:
+            request.pending = True
             agenda = self.agenda
             agenda.at(
                 agenda.now + ASK_AGAIN_NS, ARRIVAL, self._people, self._submit, request.number

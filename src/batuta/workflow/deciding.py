@@ -26,6 +26,7 @@ def decide_arrivals(runs: Runs, now: int, into: Decision) -> None:
 
     A run that is not in memory is asked for through `into.load`; its arrivals wait.
     """
+    runs.arrivals += 1
     for run_id in list(runs.due):
         run = _present(runs, run_id, into)
         if run is not None:
@@ -52,7 +53,11 @@ def decide_arrivals(runs: Runs, now: int, into: Decision) -> None:
 def _present(runs: Runs, run_id: str, into: Decision) -> Run | None:
     run = runs.runs.get(run_id)
     if run is None and run_id in runs.asleep:
-        into.load.append(run_id)
+        if runs.loading.setdefault(run_id, runs.arrivals) == runs.arrivals:
+            into.load.append(run_id)
+        else:
+            # It was asked for before and is not there: another server has ended it since.
+            del runs.loading[run_id], runs.asleep[run_id]
     return run
 
 

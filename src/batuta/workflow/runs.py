@@ -64,6 +64,8 @@ class Runs:
         self.dirty: dict[str, Run] = {}
         self.idle: dict[str, None] = {}
         self.asleep: dict[str, int] = {}
+        self.loading: dict[str, int] = {}
+        self.arrivals = 0
         self.commands: dict[str, tuple[Run, Call[Any]]] = {}
         self.recovered: list[tuple[Run, Call[Any]]] = []
         self.timers: list[tuple[int, str, str]] = []
@@ -144,6 +146,7 @@ class Runs:
         if run is None:
             return None
         self.asleep.pop(run.id, None)
+        self.loading.pop(run.id, None)
         if run.status in ENDED and not self.keep_ended:
             self.forget(run)
             return None

@@ -1,0 +1,112 @@
+"""Models for a simulation: out of a file, or out of what the journal recorded."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from batuta.kernel.errors import BatutaError
+from batuta.kernel.event import Event
+from batuta.kernel.journal import Journal
+from batuta.simulate.distribution import empirical
+from batuta.simulate.models import ArrivalModel, Models, StepModel, models_of
+
+PAGE = 5000
+TYPES = ("step.asked", "step.completed", "step.failed", "wait.set", "signal.received")
+
+
+def from_file(name: str) -> Models:
+    """The models in a YAML or JSON file. Raises `BatutaError` with what is wrong in it."""
+    try:
+        text = Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise BatutaError(f"`{name}` cannot be read: {reason}") from error
+    try:
+        data = json.loads(text) if name.endswith(".json") else yaml.safe_load(text)
+    except json.JSONDecodeError as error:
+        raise BatutaError(
+            f"`{name}` is not JSON: {error.msg}", at=f"{name}:{error.lineno}:{error.colno}"
+        ) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+        raise BatutaError(f"`{name}` is not YAML", at=at) from error
+    return models_of(data or {}, name)
+
+
+@dataclass(slots=True)
+class Attempts:
+    """What was seen of one step."""
+
+    good: list[int] = field(default_factory=list)
+    bad: list[int] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+
+    def model(self) -> StepModel:
+        """The step as it was."""
+        count = len(self.good) + len(self.bad)
+        return StepModel(
+            empirical(self.good or self.bad),
+            len(self.bad) / count,
+            tuple((name, float(seen)) for name, seen in sorted(self.failures.items()))
+            or StepModel().failures,
+            empirical(self.bad) if self.bad else None,
+            source=f"history: {count} attempt{'' if count == 1 else 's'}",
+        )
+
+
+def from_history(journal: Journal) -> Models:
+    """The models of all steps and signals that the journal has seen."""
+    asked: dict[str, str] = {}
+    waits: dict[tuple[str, str], int] = {}
+    steps: dict[str, Attempts] = {}
+    arrivals: dict[str, list[tuple[int, Any]]] = {}
+    after = 0
+    while page := journal.read(after, PAGE, types=TYPES):
+        for event in page:
+            _take(event, asked, waits, steps, arrivals)
+        after = page[-1].seq
+    return Models(
+        {name: attempts.model() for name, attempts in steps.items()},
+        {
+            name: ArrivalModel(
+                empirical([taken for taken, _ in seen]),
+                value=seen[-1][1],
+                source=f"history: {len(seen)} times",
+            )
+            for name, seen in arrivals.items()
+        },
+    )
+
+
+def _take(
+    event: Event,
+    asked: dict[str, str],
+    waits: dict[tuple[str, str], int],
+    steps: dict[str, Attempts],
+    arrivals: dict[str, list[tuple[int, Any]]],
+) -> None:
+    data, command = event.data, event.command or ""
+    if event.type == "step.asked":
+        asked[command] = str(data.get("name", ""))
+    elif event.type == "wait.set":
+        waits[event.subject, str(data.get("name"))] = event.time
+    elif event.type == "signal.received":
+        since = waits.pop((event.subject, str(data.get("name"))), None)
+        if since is not None:
+            seen = arrivals.setdefault(str(data.get("name")), [])
+            seen.append((event.time - since, data.get("value")))
+    elif command in asked:
+        attempts = steps.setdefault(asked.pop(command), Attempts())
+        taken = max(0, event.time - (data.get("started") or event.time))
+        if event.type == "step.completed":
+            attempts.good.append(taken)
+        else:
+            attempts.bad.append(taken)
+            attempts.failures[str((data.get("error") or {}).get("type", ""))] += 1
