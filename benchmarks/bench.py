@@ -20,6 +20,8 @@ from typing import Any
 
 from batuta import now, sleep, step, workflow
 from batuta.common.problem import Problem
+from batuta.kernel.loop import Turn
+from batuta.kernel.world import Command
 from batuta.real.system import System
 from batuta.workflow.model import Definitions
 
@@ -119,7 +121,7 @@ async def drive(
     """
     coming, asked, ended = iter(ids), 0, 0
     done = asyncio.Event()
-    committed = system._committed
+    committed = system.loop.committed
     data = {"workflow": flow, "args": list(args)}
 
     def fill() -> None:
@@ -128,22 +130,22 @@ async def drive(
             asked += 1
             asyncio.ensure_future(system.submit("run.start", id, dict(data)))
 
-    def counting(turn: Any) -> None:
+    def counting(turn: Turn) -> list[Command]:
         nonlocal ended
-        committed(turn)
         more = sum(record.status == "completed" for record in turn.batch.records)
         if more:
             ended += more
             fill()
             if ended == len(ids):
                 done.set()
+        return committed(turn)
 
-    system._committed = counting  # type: ignore[method-assign]
+    system.loop.committed = counting  # type: ignore[method-assign]
     began = time.perf_counter()
     fill()
     await done.wait()
     spent = time.perf_counter() - began
-    system._committed = committed  # type: ignore[method-assign]
+    system.loop.committed = committed  # type: ignore[method-assign]
     return spent
 
 

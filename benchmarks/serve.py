@@ -12,8 +12,9 @@ from typing import Any
 from bench import GATE, HERE, Benchmark, drive
 
 from batuta.kernel.journal import Journal
-from batuta.kernel.loop import partition_of
+from batuta.kernel.loop import Turn, partition_of
 from batuta.kernel.sqlite import SqliteJournal
+from batuta.kernel.world import Command
 from batuta.real.system import System
 from batuta.real.tuning import tune
 
@@ -74,18 +75,19 @@ class Serving:
 
     async def ended(self, count: int) -> dict[str, Any]:
         """Wait until so many runs have ended since now; when that was, seconds since 1970."""
-        committed, left, done = self._system._committed, count, asyncio.Event()
+        loop, left, done = self._system.loop, count, asyncio.Event()
+        committed = loop.committed
 
-        def counting(turn: Any) -> None:
+        def counting(turn: Turn) -> list[Command]:
             nonlocal left
-            committed(turn)
             left -= sum(record.status == "completed" for record in turn.batch.records)
             if left <= 0:
                 done.set()
+            return committed(turn)
 
-        self._system._committed = counting  # type: ignore[method-assign]
+        loop.committed = counting  # type: ignore[method-assign]
         await done.wait()
-        self._system._committed = committed  # type: ignore[method-assign]
+        loop.committed = committed  # type: ignore[method-assign]
         return {"at": time.time()}
 
     async def gate(self) -> dict[str, Any]:

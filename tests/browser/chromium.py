@@ -34,11 +34,12 @@ class Tab:
         self._task = asyncio.create_task(self._read())
 
     async def open(self) -> None:
-        target = await self.call("Target.createTarget", url="about:blank")
-        attached = await self.call(
-            "Target.attachToTarget", targetId=target["targetId"], flatten=True
-        )
+        targets = (await self.call("Target.getTargets"))["targetInfos"]
+        first = next(each["targetId"] for each in targets if each["type"] == "page")
+        attached = await self.call("Target.attachToTarget", targetId=first, flatten=True)
         self._session = attached["sessionId"]
+        # A tab in the background pauses its stream: this one counts as being looked at.
+        await self.call("Emulation.setFocusEmulationEnabled", enabled=True)
         for domain in ("Page", "Runtime", "Log"):
             await self.call(f"{domain}.enable")
 
@@ -84,7 +85,7 @@ class Tab:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    async def until(self, expression: str, limit_s: float = 10.0) -> None:
+    async def until(self, expression: str, limit_s: float = 20.0) -> None:
         """Wait until an expression is true in the page."""
         end = asyncio.get_running_loop().time() + limit_s
         while not await self.ask(expression):

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.server.fake import START, FakeSystem, S, dead_letter, story, waiting
+from tests.server.support import served, streaming
 from tests.server.test_api import run
 
 from batuta.kernel.event import Event, Record
@@ -306,8 +307,6 @@ def test_the_list_of_100000_runs_takes_under_100_ms(tmp_path: Path) -> None:
 
 
 def test_a_page_that_is_slow_is_rendered_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.server.support import served, streaming
-
     rendered: list[float] = []
 
     async def main() -> None:

@@ -15,6 +15,7 @@ from batuta.kernel.loop import Loop, Turn, partition_of
 from batuta.kernel.sqlite import SqliteJournal
 from batuta.kernel.world import Command, Failure, Outcome
 from batuta.workflow.deliveries import Deliveries
+from batuta.workflow.replay import OF_RUNS
 from batuta.workflow.model import Definitions
 from batuta.workflow.runs import Runs
 from batuta.workflow.schedules import Schedules
@@ -306,8 +307,8 @@ class Stage:
         return [event.type for event in self.events(id)]
 
     def last(self, id: str = "run") -> Event:
-        """The last event of a run; its delivery has the same subject."""
-        return [e for e in self.events(id) if not e.type.startswith("delivery.")][-1]
+        """The last event of a run; users' events may have the same subject, as its delivery has."""
+        return [e for e in self.events(id) if e.type.startswith(OF_RUNS)][-1]
 
     def result(self, id: str = "run") -> Any:
         """The recorded result of a run that completed."""

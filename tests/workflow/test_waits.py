@@ -41,7 +41,7 @@ def one() -> int:
 @KILLS
 @pytest.mark.parametrize(
     ("length", "ns"),
-    [("1ms", 10**6), (0.25, S // 4), ("90 days", 90 * 86400 * S), ("10 years", None), (0, 0)],
+    [("1ms", 10**6), (0.25, S // 4), ("90 days", 90 * 86400 * S), ("3650 days", None), (0, 0)],
 )
 def test_sleep_is_never_short(length: Any, ns: int | None, restart: int) -> None:
     @workflow
@@ -59,7 +59,7 @@ def test_sleep_is_never_short(length: Any, ns: int | None, restart: int) -> None
     assert stage.result() > 3e8 or ns is not None
 
 
-@pytest.mark.parametrize("length", [-1, "-3s", "soon", None])
+@pytest.mark.parametrize("length", ["soon", None, "3 fortnights"])
 def test_a_length_that_is_none_is_refused_at_the_call(length: Any) -> None:
     @workflow
     async def flow() -> None:

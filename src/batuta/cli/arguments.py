@@ -146,7 +146,10 @@ VERBS_LIST = (
             flag("--history", text="take the models from what the journal recorded"),
         ),
         "Nothing is performed: steps are replaced by models of how long they take and how they "
-        "end. Prints the distribution of the duration and where the time goes.",
+        "end. Prints the distribution of the duration and where the time goes. A file of models is "
+        "YAML or JSON: under `steps` a duration for each step's name (`30s`, `uniform(1s, 5s)`, "
+        "`lognormal(200ms, 0.5)`) or a table with `duration`, `fail`, `failure` and `value`; under "
+        "`signals` and `events` how long they take to come.",
         examples=("batuta simulate checkout order=@order.json -n 10000 --history",),
     ),
     Verb(

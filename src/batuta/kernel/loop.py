@@ -246,6 +246,9 @@ class Loop:
                 self._ask(machine, into)
             self._keep(into)
             messages, into.messages = into.messages, []
+            if messages:
+                # What they are about may just have ended.
+                self._fold(into)
             for message in messages:
                 self._pass(message, now, into)
             if into.load:

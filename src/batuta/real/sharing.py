@@ -91,7 +91,9 @@ class Sharing:
             dispatcher.share(self._ownership.servers)
             self._claims.apply(dispatcher.limited(), self._ownership.until)
 
-    async def _there(self, do: Callable[..., Mapping[int, int] | None], *args: object) -> Mapping[int, int]:
+    async def _there(
+        self, do: Callable[..., Mapping[int, int] | None], *args: object
+    ) -> Mapping[int, int]:
         return await asyncio.get_running_loop().run_in_executor(self._writer, do, *args) or {}
 
     # -- leases ----------------------------------------------------------------------------

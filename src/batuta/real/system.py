@@ -16,13 +16,15 @@ from batuta.kernel.dispatch import Dispatcher
 from batuta.kernel.errors import BatutaError, JournalError, NotFound
 from batuta.kernel.event import Event, Message
 from batuta.kernel.journal import Journal
-from batuta.kernel.lease import Ownership
 from batuta.kernel.loop import Loop, Turn, partition_of
-from batuta.kernel.world import Outcome
-from batuta.real.committer import Committer
+from batuta.kernel.world import Command, Outcome
+from batuta.real.committer import HOLD_S, Committer
 from batuta.real.following import Following
+from batuta.real.inbox import Inbox
 from batuta.real.output import LogSink
 from batuta.real.ownership import is_dead, owner_name
+from batuta.real.sharing import Sharing, cursor, cursors
+from batuta.real.strays import Strays
 from batuta.real.validate import validate
 from batuta.real.world import RealWorld
 from batuta.workflow.deliveries import Deliveries
@@ -34,6 +36,7 @@ from batuta.workflow.verbs import RESERVED
 log = logging.getLogger("batuta")
 
 REGAIN_S = 0.5
+CURSOR_S = 1.0
 
 
 class Project(Protocol):
@@ -84,7 +87,6 @@ class System:
         self._limits = limits
         self._operations_max = operations_max
         self._partition_of = partial(partition_of, partitions=journal.partitions)
-        self._ownership = Ownership(journal, self.owner, self.clock, lease_s, is_dead)
         self._outcomes: list[Outcome] = []
         self._messages: list[Message] = []
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
@@ -96,6 +98,11 @@ class System:
         self._steps = 0
         # One thread, so that syncs are in order whatever the default executor does.
         self._writer = ThreadPoolExecutor(1, "batuta-journal")
+        self._sharing = Sharing(
+            self, journal, self._writer, self.clock, self.owner, lease_s, is_dead
+        )
+        self._inbox = Inbox(journal, lambda: self.loop.epochs, self._hand)
+        self._foreign: asyncio.Task[None] | None = None
 
     # -- life ------------------------------------------------------------------------------
 
@@ -109,36 +116,49 @@ class System:
             self._come_back, limits=self._limits, folder=self.project.folder,
             secrets=self._secrets, sink=self._sink, clock=self.clock,
         )  # fmt: skip
+        self._strays = Strays(self.world)
         self._build()
-        epochs = await self._aio.run_in_executor(self._writer, self._ownership.begin)
-        self._own(epochs)
-        self._tasks = [asyncio.create_task(self._keep())]
+        self.own(await self._sharing.begin())
+        self._tasks = self._sharing.tasks()
         if self.journal.partitions > 1:
-            self._tasks.append(asyncio.create_task(self._watch_inbox()))
-            self._tasks.append(asyncio.create_task(self._watch_foreign()))
+            self._tasks.append(asyncio.create_task(self._inbox.watch()))
 
     def _build(self) -> None:
         definitions = self.project.definitions
         self._runs = Runs(definitions, self._partition_of, operations_max=self._operations_max)
         deliveries = Deliveries(definitions, self._partition_of)
         schedules = Schedules(definitions, self._partition_of)
-        dispatcher = Dispatcher(definitions.queues.values(), self._concurrency)
+        dispatcher = Dispatcher(
+            definitions.queues.values(), self._concurrency, shared=self.journal.partitions > 1
+        )
+        dispatcher.adopt(self.world.commands())
         self.loop = Loop(self.journal, (self._runs, deliveries, schedules), self.world, dispatcher)
         self._committer = Committer(
             self.loop, self._writer, self._committed, self._refuse, self._reset
         )
+        self._sharing.equip()
 
-    def _own(self, epochs: Mapping[int, int]) -> None:
+    def own(self, epochs: Mapping[int, int]) -> None:
+        """Partitions were gained or lost: partition -> epoch."""
+        gained = [part for part, epoch in epochs.items() if self.loop.epochs.get(part) != epoch]
         self.loop.own(epochs)
-        self._schedule()
+        self._strays.disown(epochs)
+        if gained and self.journal.partitions > 1:
+            after = cursors(self.journal, gained)
+            if self._foreign is not None:
+                self._foreign.cancel()
+                after = min(after, cursors(self.journal, list(epochs)))
+            self._foreign = self._aio.create_task(self._watch_foreign(after))
+        self.schedule()
 
     async def stop(self, grace_s: float = 0.0) -> None:
         """End: what is in flight may finish within the grace, the rest goes on at the next
         start. Everything that was acknowledged is in the journal already."""
         self._stopping = True
-        for task in self._tasks:
+        tasks = [*self._tasks, *([self._foreign] if self._foreign is not None else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self.world.close(grace_s)
         self._turn()
         await self._committer.drain()
@@ -148,7 +168,7 @@ class System:
             if not future.done():
                 future.set_exception(BatutaError("the server is stopping", hint="try again"))
         self._following.end()
-        await self._aio.run_in_executor(self._writer, self._ownership.end)
+        await self._sharing.end()
         self._writer.shutdown()
         self._runs.own((), 0)
 
@@ -160,15 +180,16 @@ class System:
             machine.definitions = definitions  # type: ignore[attr-defined]
         self.loop.dispatcher.configure(definitions.queues.values())
         self.world.renew()
-        self._schedule()
+        self.schedule()
 
     # -- the turn --------------------------------------------------------------------------
 
     def _come_back(self, outcomes: list[Outcome]) -> None:
-        self._outcomes.extend(outcomes)
+        self._outcomes.extend(self._strays.sift(outcomes, self.loop))
         self._turn()
 
-    def _schedule(self) -> None:
+    def schedule(self) -> None:
+        """Have a turn soon."""
         if not self._scheduled:
             self._scheduled = True
             self._aio.call_soon(self._turn)
@@ -176,18 +197,23 @@ class System:
     def _turn(self) -> None:
         self._scheduled = False
         outcomes, self._outcomes = self._outcomes, []
-        messages, self._messages = self._messages, []
+        messages: list[Message] = []
+        if self.loop.epochs and self._messages:
+            messages, self._messages = self._messages, []
+            messages = [message for message in messages if self._ours(message)]
         self._steps += len(outcomes)
         self.loop.turn(outcomes, messages)
         for command in self.loop.take_early():
-            self._perform(command)
+            self.perform(command)
         self._committer.commit()
         self._arm()
 
-    def _perform(self, command: Any) -> None:
-        # After a reset the world may still be busy with it: its outcome will come.
-        if not self.world.has(command.id):
-            self.world.perform(command)
+    def perform(self, command: Command) -> None:
+        """Begin with a command. After a reset the world may still be busy with it."""
+        outcome = self._strays.perform(command)
+        if outcome is not None:
+            self._outcomes.append(outcome)
+            self.schedule()
 
     def _arm(self) -> None:
         if self._wake is not None:
@@ -196,7 +222,7 @@ class System:
         wake = self.loop.next_wake()
         if wake is not None and not self._stopping:
             delay = max(0.0, (wake - self.clock.now()) / 1e9)
-            self._wake = self._aio.call_later(min(delay, 3600.0), self._schedule)
+            self._wake = self._aio.call_later(min(delay, 3600.0), self.schedule)
 
     # -- what became of a turn -------------------------------------------------------------
 
@@ -206,7 +232,7 @@ class System:
         for command_id in turn.cancels:
             self.world.cancel(command_id)
         for command in commands:
-            self._perform(command)
+            self.perform(command)
         for message_id, reply in turn.replies.items():
             future = self._waiting.pop(message_id, None)
             if future is None or future.done():
@@ -217,6 +243,8 @@ class System:
                 event = reply.pop("event", None)
                 future.set_result(reply if event is None else {**reply, "seq": event.seq})
         self._following.hand(turn.batch.events)
+        if turn.batch.taken:
+            self._inbox.taken(turn.batch.taken)
 
     def _refuse(self, turn: Turn, error: JournalError) -> None:
         """Nothing was acknowledged: whoever waits may ask again."""
@@ -229,6 +257,8 @@ class System:
         """What this server believes may be wrong: fold everything again from the journal."""
         log.warning("starting over from the journal: %s", error)
         self._runs.own((), 0)
+        self._strays.keep([*self.loop.unwritten(), *self._outcomes])
+        self._inbox.forget()
         self._build()
         self._outcomes.clear()
         self._aio.create_task(self._regain())
@@ -236,54 +266,59 @@ class System:
     async def _regain(self) -> None:
         while not self._stopping:
             try:
-                epochs = await self._aio.run_in_executor(self._writer, self._ownership.begin)
+                epochs = await self._sharing.begin()
             except JournalError as error:
                 log.warning("the journal is out of reach: %s", error)
                 await asyncio.sleep(REGAIN_S)
                 continue
-            self._own(epochs)
+            self.own(epochs)
             return
 
-    # -- watching --------------------------------------------------------------------------
+    # -- other servers ---------------------------------------------------------------------
 
-    async def _keep(self) -> None:
-        """Prolong the leases, and take over what others left."""
-        while True:
-            await asyncio.sleep(self._ownership.pause_s)
-            try:
-                epochs = await self._aio.run_in_executor(self._writer, self._ownership.keep)
-            except JournalError as error:
-                log.warning("leases could not be renewed: %s", error)
-                continue
-            if epochs != self.loop.epochs:
-                self._own(epochs)
+    async def written(self, limit_s: float) -> None:
+        """Wait until everything that is decided by now is durable, at most so long."""
+        committer, until = self._committer, self._aio.time() + limit_s
+        goal = committer.commits + 2
+        await asyncio.sleep(2 * HOLD_S)
+        while committer.busy and committer.commits < goal and self._aio.time() < until:
+            await asyncio.sleep(HOLD_S)
 
-    async def _watch_inbox(self) -> None:
-        """Messages that other servers left for partitions of ours."""
-        while True:
-            await asyncio.sleep(0.02)
-            if self._committer.busy or not self.loop.epochs:
-                continue
-            taken = {message.id for message in self._messages}
-            found = await asyncio.to_thread(self._inbox)
-            fresh = [message for message in found if message.id not in taken]
-            if fresh and not self._committer.busy:
-                self._messages.extend(fresh)
-                self._schedule()
+    def _hand(self, messages: list[Message]) -> None:
+        self._messages.extend(messages)
+        self.schedule()
 
-    def _inbox(self) -> list[Message]:
+    def _ours(self, message: Message) -> bool:
+        """Whether a message is for a partition of ours; another's goes to its inbox."""
+        if message.partition in self.loop.epochs:
+            return True
+        if not self._inbox.let_go(message.id):
+            self._aio.create_task(self._forward(message))
+        return False
+
+    async def _forward(self, message: Message) -> None:
+        future = self._waiting.pop(message.id)
         try:
-            return self.journal.messages(sorted(self.loop.epochs))
-        except JournalError:
-            return []
+            reply = await self._submit_elsewhere(message)
+        except BatutaError as refused:
+            if not future.done():
+                future.set_exception(refused)
+        else:
+            if not future.done():
+                future.set_result(reply)
 
-    async def _watch_foreign(self) -> None:
+    async def _watch_foreign(self, after: int) -> None:
         """Users' events that other servers wrote and runs of ours may wait for."""
-        after = self.journal.head()
+        noted = self._aio.time()
         async for event in self.follow(after):
             if event.partition not in self.loop.epochs and not event.type.startswith(RESERVED):
                 self._runs.observe(event)
-                self._schedule()
+                self.schedule()
+            if self._aio.time() > noted + CURSOR_S:
+                noted = self._aio.time()
+                self._turn()
+                now = self.clock.now()
+                self.loop.write([cursor(part, event.seq, now) for part in self.loop.epochs])
 
     # -- what server and command line use --------------------------------------------------
 
@@ -308,7 +343,7 @@ class System:
         future: asyncio.Future[dict[str, Any]] = self._aio.create_future()
         self._waiting[message.id] = future
         self._messages.append(message)
-        self._schedule()
+        self.schedule()
         return await future
 
     def _home(self, type: str, subject: str) -> int:

@@ -14,6 +14,7 @@ MILLISECOND = 1_000_000
 KINDS = (
     "crash_at_commit", "crash_at_perform", "crash_at_outcome", "pause", "clock", "slow_disk",
     "doubled", "late", "lost_request", "doubled_request", "slow_inbox", "forgetful",
+    "busy",
 )  # fmt: skip
 """Each stands alone in the mix of a seed: drawn in or not, and how often."""
 
@@ -98,6 +99,13 @@ class Faults:
         """How many runs that only wait a server keeps in memory."""
         return 0 if self.happens("forgetful", server) else 1000
 
+    def busy(self, server: str, now: int) -> int:
+        """How long a server is too busy for its next turn, ns: what comes in meanwhile is
+        folded in one."""
+        if not self.happens("busy", server, now):
+            return 0
+        return self._amount("busy", MILLISECOND, 5 * SECOND, server, now)
+
     # -- outcomes --------------------------------------------------------------------------
 
     def doubled(self, command: str) -> int | None:
@@ -140,6 +148,7 @@ RATES: dict[str, tuple[float, float]] = {
     "doubled_request": (0.05, 0.5),
     "slow_inbox": (0.1, 0.9),
     "forgetful": (0.5, 1.0),
+    "busy": (0.05, 0.9),
 }
 """Between which rates the one of a seed is drawn."""
 

@@ -170,7 +170,8 @@ class Server:
         """Have a turn when everything else of this instant has happened."""
         if not self.scheduled:
             self.scheduled = True
-            self._after(0, DECISION, self.turn)
+            busy = self.simulation.faults.busy(self.owner, self.simulation.agenda.now)
+            self._after(busy, DECISION, self.turn)
 
     def turn(self) -> None:
         """Fold what came in, decide, write."""

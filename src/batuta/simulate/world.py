@@ -58,6 +58,7 @@ class SimulatedWorld:
         self._ids = 0
         self._streams: dict[str, Stream] = {}
         self.flying: dict[str, Command] = {}
+        self._stubborn: set[str] = set()
 
     def now(self) -> int:
         """Nanoseconds since 1970-01-01 UTC, as this server sees it."""
@@ -87,11 +88,14 @@ class SimulatedWorld:
 
     def cancel(self, command: str) -> None:
         """Stop a command. As with real threads, its outcome may come all the same."""
-        if self._faults is None or not self._faults.ends_late(command):
-            self.flying.pop(command, None)
+        if self.flying.pop(command, None) is None:
+            return
+        if self._faults is not None and self._faults.ends_late(command):
+            self._stubborn.add(command)
 
     def _end(self, command: str, outcome: Outcome) -> None:
-        if self.flying.pop(command, None) is not None:
+        if self.flying.pop(command, None) is not None or command in self._stubborn:
+            self._stubborn.discard(command)
             self._deliver(outcome)
 
     # -- what happens ----------------------------------------------------------------------

@@ -30,8 +30,13 @@ def decide_arrivals(runs: Runs, now: int, into: Decision) -> None:
     for run_id in list(runs.due):
         run = _present(runs, run_id, into)
         if run is not None:
-            for key in runs.due.pop(run_id):
-                _due(runs, run, key, now, into)
+            keys = list(dict.fromkeys(runs.due.pop(run_id)))
+            before = len(into.events)
+            while keys and len(into.events) == before:
+                _due(runs, run, keys.pop(0), now, into)
+            if keys:
+                # Looked at when this is folded: nobody may wait for it any more then.
+                runs.due[run_id] = keys
         elif run_id not in runs.asleep:
             del runs.due[run_id]
     met, runs.met = runs.met, []
@@ -86,8 +91,13 @@ def _due(runs: Runs, run: Run, key: str, now: int, into: Decision) -> None:
 
 def _meet(runs: Runs, run: Run, key: str, event: Event, now: int, into: Decision) -> None:
     ask = run.program.open.get(key) if run.program is not None else None
-    if ask is not None and runs.unwait(run, ask):
+    if ask is not None and not _earlier(event, ask.asked) and runs.unwait(run, ask):
         _add(run, "wait.met", {"key": key, "event": seen(event)}, event, now, into)
+
+
+def _earlier(event: Event, asked: Event | None) -> bool:
+    """Whether an event of another server came before the run waited for it."""
+    return event.seq > 0 and asked is not None and (asked.seq == 0 or asked.seq > event.seq)
 
 
 def _child_ended(run: Run, key: str, event: Event, now: int, into: Decision) -> None:

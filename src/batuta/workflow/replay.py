@@ -22,6 +22,10 @@ def effective(history: list[Event]) -> list[Event]:
 
 
 ASKINGS = ("step.asked", "timer.set", "wait.set", "child.asked")
+OF_RUNS = (
+    "run.", "step.", "timer.", "wait.", "signal.received", "child.", "event.emitted",
+    "patch.marked", "attributes.set",
+)  # fmt: skip
 ARRIVED = ("step.completed", "wait.met", "child.ended", "signal.received")
 
 
@@ -51,7 +55,7 @@ def _until(history: list[Event], start: int) -> list[Event]:
         and (event.type == "signal.received" or event.data["key"] in asked))
         or (event.type == "step.performed" and not _asked_behind(event, failed))
     ]
-    return [event for event in before if event.data.get("key") not in anew] + arrived
+    return [e for e in before if e.type.startswith("run.") or e.data.get("key") not in anew] + arrived
 
 
 def _final(event: Event) -> bool:
@@ -100,8 +104,8 @@ def forked(
     history: list[Event], key: str, new: str, partition: int, cause: Event | int | None, now: int
 ) -> list[Event]:
     """Copies of the events before operation `key` was asked for, as the history of a new run."""
-    # The delivery that started a run writes about the same subject.
-    history = [event for event in history if not event.type.startswith("delivery.")]
+    # Users' events, and the delivery that started the run, may be about the same subject.
+    history = [event for event in history if event.type.startswith(OF_RUNS)]
     until = next((at for at, event in enumerate(history) if event.data.get("key") == key), None)
     if until is None:
         keys = [event.data["key"] for event in history if event.type in ASKS]

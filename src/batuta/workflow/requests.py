@@ -43,6 +43,10 @@ def _cancel(
         return {"id": record.id, "status": record.status}
     if record.status == "parked":
         return _terminate(runs, message, record, history, into)
+    known = runs.runs.get(record.id)
+    if known is not None and known.cancel_asked is not None:
+        # Its cleanup is not to be disturbed; whoever cannot wait for it terminates the run.
+        return {"id": record.id, "status": "cancelling"}
     data = {"reason": message.data.get("reason") or "cancelled"}
     into.events.append(_event("run.cancel_asked", record, data, message))
     return {"id": record.id, "status": "cancelling"}

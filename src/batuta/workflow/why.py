@@ -185,9 +185,8 @@ def _step_asked(data: Data, event: Event) -> str:
     attempt = data.get("attempt") or 1
     again = f", attempt {attempt}" if attempt > 1 else ""
     undoes = data.get("undoes")
-    to_undo = (
-        "" if not undoes else f" to undo `{undoes}`" if isinstance(undoes, str) else " to undo"
-    )
+    undone = f"`{undoes}`" if isinstance(undoes, str) else "an earlier one"
+    to_undo = f" to undo {undone}" if undoes else ""
     return f"step `{data.get('name') or data.get('key', '')}` was asked for{to_undo}{again}"
 
 
