@@ -104,7 +104,8 @@ def test_thirty_kills_lose_nothing_and_repeat_nothing_that_was_recorded(
         raise
     finally:
         load.end()
-    assert not load.refused
+    # Asked again because the answer was lost with the server, when the run was over already.
+    assert all("completed and cannot be signalled" in str(said) for _, said in load.refused)
     assert found["runs"] >= RUNS
     with capsys.disabled():
         print(f"\n  sqlite, {KILLS} kills: {found}")

@@ -172,7 +172,11 @@ class Loop:
         turn = self._open
         machine = self._receivers.get(message.type)
         if message.partition not in self.epochs:
-            # Not ours (any more): it stays in the inbox for whoever owns it.
+            # Not ours (any more): it goes to the inbox of whoever owns it, where it may be already.
+            turn.batch.messages.append(message)
+            turn.replies[message.id] = {
+                "id": message.data.get("id", message.subject), "created": True, "status": "posted",
+            }  # fmt: skip
             return
         turn.batch.taken.append(message.id)
         try:

@@ -17,7 +17,7 @@ log = logging.getLogger("batuta")
 INLINE_EVENTS_MAX = 100
 INLINE_SYNC_S_MAX = 0.003
 RETRY_S = 0.5
-HOLD_S = 0.002
+HOLD_S = 0.005
 """For how long a batch is held open for the outcomes of repeatable steps that just began."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from batuta.kernel.event import Event, Record
 from batuta.kernel.world import Command, Failure, Outcome
-from batuta.workflow.ask import Call, EventWait
+from batuta.workflow.ask import Call, EventWait, SignalWait
 from batuta.workflow.program import Program
 
 ENDED = ("completed", "failed", "cancelled", "terminated", "continued")
@@ -104,7 +104,11 @@ def run_record(run: Run, status: str, at: Event | None, wake: int | None) -> Rec
     if run.parent is not None:
         data["parent"] = run.parent
     if status == "sleeping" and run.program is not None:
-        waits = [_wait(ask) for ask in run.program.open.values() if isinstance(ask, EventWait)]
+        waits = [
+            _wait(ask)
+            for ask in run.program.open.values()
+            if isinstance(ask, EventWait | SignalWait)
+        ]
         if waits:
             data["waits"] = waits
     if run.resumed and status == "running":
@@ -141,9 +145,11 @@ def _ending(event: Event) -> dict[str, Any]:
     return {}
 
 
-def _wait(ask: EventWait) -> dict[str, Any]:
+def _wait(ask: EventWait | SignalWait[Any]) -> dict[str, Any]:
+    if isinstance(ask, SignalWait):
+        return {"kind": "signal", "key": ask.key, "name": ask.name}
     where = None if ask.where is None else ask.where.to_json()
-    return {"key": ask.key, "type": ask.type, "subject": ask.subject, "where": where}
+    return {"kind": "event", "key": ask.key, "name": ask.type, "subject": ask.subject, "where": where}
 
 
 def seen(event: Event) -> dict[str, Any]:

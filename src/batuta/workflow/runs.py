@@ -97,8 +97,10 @@ class Runs:
         if record.wake is not None:
             heapq.heappush(self.timers, (record.wake, record.id, ""))
         for wait in record.data.get("waits", ()):
+            if wait["kind"] != "event":
+                continue
             where = None if wait.get("where") is None else compile_where(wait["where"])
-            self.wait(record.id, wait["key"], wait["type"], wait.get("subject"), where)
+            self.wait(record.id, wait["key"], wait["name"], wait.get("subject"), where)
         return False
 
     def knows(self, subject: str) -> bool:

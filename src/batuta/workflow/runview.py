@@ -221,6 +221,12 @@ def _attributes_set(view: RunView, event: Event) -> None:
 def _signal_received(view: RunView, event: Event) -> None:
     data = event.data
     view.signals.append(Signal(event.seq, event.time, data.get("name", ""), data.get("value")))
+    for node in view.nodes.values():
+        # The first wait for it has it; one that is not awaited yet is kept by the run.
+        if node.kind == "signal" and node.name == data.get("name") and node.status == "waiting":
+            node.status, node.ended, node.end_seq = "completed", event.time, event.seq
+            node.output = data.get("value")
+            break
 
 
 def _patch_marked(view: RunView, event: Event) -> None:

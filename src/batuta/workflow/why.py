@@ -60,7 +60,15 @@ def why_chain(journal: Journal, id: str | int, *, limit: int = 200) -> list[WhyL
             lines.extend(_definition(before))
     if event is not None:
         lines.extend(_shortened(journal, event, definitions))
+    elif lines[-1].type not in ("definition", "run.started"):
+        # It began with what a person sent: say as well which definition that met.
+        lines.extend(_definition_of(journal, lines[-1].subject))
     return lines
+
+
+def _definition_of(journal: Journal, run: str) -> list[WhyLine]:
+    started = journal.read(subject=run, types=("run.started",), limit=1)
+    return _definition(started[0]) if started else []
 
 
 def find_event(journal: Journal, id: str | int) -> Event:
