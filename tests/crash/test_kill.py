@@ -49,7 +49,11 @@ def await_end(journal: Journal, limit_s: float) -> None:
     """Wait until every run has ended."""
     until = time.monotonic() + limit_s
     while left := open_runs(journal):
-        assert time.monotonic() < until, f"{len(left)} runs go on: {left[:10]}"
+        if time.monotonic() > until:
+            events = [
+                f"#{event.seq} {event.type} {event.data}" for event in journal.histories(left[:3])
+            ]
+            raise AssertionError("\n".join([f"{len(left)} runs go on: {left[:10]}", *events]))
         time.sleep(0.05)
 
 

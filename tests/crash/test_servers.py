@@ -112,7 +112,7 @@ def test_thirty_kills_of_one_or_the_other_lose_nothing(
     luck = random.Random(SEED)
     servers = [make("one").start(), make("two").start()]
     await_shares(journal, {"one": 4, "two": 4})
-    load = Load(servers, requests(RUNS), pause_s=0.1).start(6)
+    load = Load(servers, requests(RUNS), pause_s=0.5).start(6)
     pings = Load(servers, [start("pings", n, f"pings-{n}") for n in range(4, RUNS, 6)], pause_s=0.2)
     try:
         for kill in range(KILLS):

@@ -97,6 +97,11 @@ VERBS_LIST = (
                 default=10.0,
                 help="how long steps in flight may take to end after Ctrl-C (default: 10)",
             ),
+            arg(
+                "--retain",
+                metavar="DURATION",
+                help='forget what ended longer ago ("90 days"); kept for ever without it',
+            ),
             flag("--no-follow", text="print the first three lines only"),
             flag("--no-reload", text="do not look for changed files"),
         ),

@@ -12,11 +12,15 @@ from batuta.cli.out import now
 from batuta.cli.place import LOGS, Place
 from batuta.cli.project import Project
 from batuta.cli.storage import make_state
+from batuta.kernel.errors import JournalLocked
 from batuta.kernel.journal import Journal, Lease
 from batuta.real.output import LogFiles
+from batuta.real.ownership import lives_here
+from batuta.real.ownership import is_dead
 from batuta.real.system import System
 
 T = TypeVar("T")
+SECRET = "BATUTA_SECRET_"
 START_S = 60.0
 WATCH_S = 0.1
 
@@ -29,23 +33,25 @@ def free_dead_leases(journal: Journal) -> None:
     dead.
     """
     for lease in journal.leases():
-        pid = lease.owner.split(":")[-2] if lease.owner.count(":") >= 2 else ""
-        if lease.until > now() and pid.isdigit() and not _runs(int(pid)):
+        if lease.until > now() and is_dead(lease.owner):
             journal.release(lease.owner)
 
 
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        pass
-    return True
+def secrets() -> dict[str, str]:
+    """Secrets for shell steps: `BATUTA_SECRET_TOKEN` in the environment is the one named TOKEN."""
+    return {
+        name.removeprefix(SECRET): value
+        for name, value in os.environ.items()
+        if name.startswith(SECRET)
+    }
 
 
 def system_of(
-    project: Project, journal: Journal, place: Place, name: str | None = None
+    project: Project,
+    journal: Journal,
+    place: Place,
+    name: str | None = None,
+    retain_s: float | None = None,
 ) -> tuple[System, LogFiles]:
     """A system with the files that keep what its steps print."""
     logs = LogFiles(place.state / LOGS, now)
@@ -53,7 +59,10 @@ def system_of(
         free_dead_leases(journal)
     else:
         make_state(place.state)
-    return System(project, journal, name=name, sink=logs), logs
+    system = System(
+        project, journal, name=name, sink=logs, secrets=secrets(), retain_s=retain_s
+    )
+    return system, logs
 
 
 class Host:
@@ -95,10 +104,20 @@ async def outlast(journal: Journal, said: Callable[[str], None]) -> None:
     Parameters
     ----------
     said: is told once that there is something to wait for.
+
+    Raises `JournalLocked` where the owner is a living process of this machine: one that does
+    not answer may be suspended in the middle of a commit, and would hold up everybody.
     """
     first = _held(journal)
     if first is None:
         return
+    if lives_here(first.owner):
+        pid = first.owner.split(":")[-2]
+        raise JournalLocked(
+            f"another server is running on this database: {first.owner} (process {pid})",
+            hint=f"stop it with `kill {pid}` (`kill -9 {pid}` where it is suspended), or give "
+            "this one its own --state FOLDER",
+        )
     said(f"Waiting for the lease of {first.owner} to run out")
     while (held := _held(journal)) is not None and held.until == first.until:
         await asyncio.sleep(WATCH_S)

@@ -12,6 +12,8 @@ from batuta.cli.out import Out, now
 from batuta.cli.place import Place, find
 from batuta.cli.storage import make_state, open_journal
 from batuta.kernel.errors import BatutaError
+from batuta.kernel.loop import partition_of
+from batuta.kernel.restore import restore as put_back
 from batuta.kernel.sqlite import SqliteJournal
 
 
@@ -45,10 +47,7 @@ def restore(args: argparse.Namespace, out: Out) -> int:
             hint="stop it with Ctrl-C before you put another journal in its place",
         )
     if place.database is not None:
-        raise BatutaError(
-            "a PostgreSQL journal is not restored from a file by this command",
-            hint="use `psql` or `pg_restore` with the file that `batuta backup` wrote",
-        )
+        return _restore_into(place, source, out)
     if place.file.exists() and not args.force:
         raise BatutaError(
             f"there is a journal in {place.shown}", hint="--force puts the backup in its place"
@@ -58,6 +57,19 @@ def restore(args: argparse.Namespace, out: Out) -> int:
     make_state(place.state)
     _replace(source, place.file)
     return _told(out, "Restored", str(source), place.file, began)
+
+
+def _restore_into(place: Place, source: Path, out: Out) -> int:
+    """Fill an empty PostgreSQL journal; a backup of SQLite moves to it that way."""
+    began = now()
+    journal = open_journal(place, make=True)
+    try:
+        many = journal.partitions
+        # A child run stands in its parent's partition: their ids begin alike.
+        put_back(source, journal, lambda subject: partition_of(subject.partition("/")[0], many))
+    finally:
+        journal.close()
+    return _told(out, "Restored", str(source), source, began)
 
 
 def _check(source: Path) -> None:

@@ -29,9 +29,11 @@ from batuta.cli.storage import open_journal
 from batuta.cli.usage import INTERRUPTED, OK, UsageError
 from batuta.cli.watch import LogStream, Watch
 from batuta.cli.wire import answers
+from batuta.common.duration import seconds
 from batuta.kernel.errors import BatutaError
 from batuta.kernel.journal import Journal
 from batuta.real.system import System
+from batuta.real.tuning import tune
 from batuta.server import telemetry
 from batuta.server.guard import is_loopback
 from batuta.server.log import configure
@@ -130,8 +132,16 @@ class Up:
         if self._place.database is None:
             free_dead_leases(self._journal)
             await outlast(self._journal, self._out.note)
-        system, logs = system_of(self._project, self._journal, self._place, self._args.server_name)
+        retain = self._args.retain
+        system, logs = system_of(
+            self._project,
+            self._journal,
+            self._place,
+            self._args.server_name,
+            None if retain is None else seconds(retain),
+        )
         await system.start()
+        tune()
         try:
             with self._live:
                 return await self._serve(system)

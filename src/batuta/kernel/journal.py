@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from batuta.kernel.event import Event, Message, Record
 
@@ -163,6 +163,11 @@ class Journal(Protocol):
 
     def backup(self, path: str) -> None:
         """Write a consistent copy while others go on writing."""
+
+    def load(
+        self, rows: Callable[[str], Iterable[Any]], place: Callable[[str], int] | None
+    ) -> None:
+        """Fill this journal, which is empty, with a backup's rows; see `kernel.restore`."""
 
     def verify(self) -> Iterable[str]:
         """Read everything and yield one sentence for each thing that is damaged."""

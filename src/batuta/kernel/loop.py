@@ -106,6 +106,11 @@ class Loop:
                 # What the open turn holds for it stands under the epoch of then, or not at all.
                 self._former.setdefault(part, epoch)
         self.epochs = dict(epochs)
+        for turn in (self._committing, self._open):
+            # What is unfinished in a partition that was won (again) is asked for anew.
+            if turn is not None:
+                turn.commands = [one for one in turn.commands if one.cause.partition in kept]
+                turn.early = [one for one in turn.early if one.cause.partition in kept]
         self.dispatcher.keep(kept)
         now = self._now()
         for machine in self.machines:
@@ -154,6 +159,8 @@ class Loop:
             self._open.outcomes.append(outcome)
             if machine is not None:
                 machine.finish(outcome, now, into)
+                # Fold at once: after this one, nobody may wait for the next one any more.
+                self._fold(into)
         self._look_up(messages)
         for message in messages:
             self._receive(message, now, into)

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from batuta.kernel.errors import Conflict, JournalCorrupt, JournalError
+from batuta.kernel.journal import Journal
 from batuta.kernel.sqlite import SqliteJournal
-from batuta.kernel.tables import Tables
 
 
-def restore(source: Path, journal: Tables, place: Callable[[str], int] | None = None) -> None:
+def restore(source: Path, journal: Journal, place: Callable[[str], int] | None = None) -> None:
     """Fill an empty journal from a backup of any journal; the backup is read and checked only.
 
     Parameters

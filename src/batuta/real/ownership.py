@@ -22,6 +22,12 @@ def is_dead(owner: str) -> bool:
     return not Path(f"/proc/{pid}").exists() or _born(int(pid)) != born
 
 
+def lives_here(owner: str) -> bool:
+    """Whether an owner is a process of this machine that exists."""
+    place = owner.rsplit(":", 2)[0] if owner.count(":") >= 2 else ""
+    return place.rpartition("@")[2] == _machine() != "?" and not is_dead(owner)
+
+
 def _machine() -> str:
     """This machine since it was booted; empty where that cannot be told."""
     try:

@@ -25,6 +25,7 @@ from batuta.real.output import LogSink
 from batuta.real.ownership import is_dead, owner_name
 from batuta.real.sharing import Sharing, cursor, cursors
 from batuta.real.strays import Strays
+from batuta.real.upkeep import forget
 from batuta.real.validate import validate
 from batuta.real.world import RealWorld
 from batuta.workflow.deliveries import Deliveries
@@ -62,6 +63,8 @@ class System:
     sink: keeps what steps print. secrets: by name, for shell commands that name them.
     lease_s: for how long a partition stays this server's without being renewed.
     limits: of the world's pools, see `RealWorld`.
+    operations_max: how many things one run may ask for.
+    retain_s: how long what has ended is kept; None: for ever.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class System:
         lease_s: float = 6.0,
         limits: Mapping[str, int] | None = None,
         operations_max: int = 10_000,
+        retain_s: float | None = None,
     ) -> None:
         self.project = project
         self.journal = journal
@@ -86,6 +90,7 @@ class System:
         self._secrets = secrets or {}
         self._limits = limits
         self._operations_max = operations_max
+        self._retain_s = retain_s
         self._partition_of = partial(partition_of, partitions=journal.partitions)
         self._outcomes: list[Outcome] = []
         self._messages: list[Message] = []
@@ -122,6 +127,9 @@ class System:
         self._tasks = self._sharing.tasks()
         if self.journal.partitions > 1:
             self._tasks.append(asyncio.create_task(self._inbox.watch()))
+        if self._retain_s is not None:
+            keeping = forget(self.journal, self._writer, self.clock.now, self._retain_s)
+            self._tasks.append(asyncio.create_task(keeping))
 
     def _build(self) -> None:
         definitions = self.project.definitions
@@ -242,6 +250,8 @@ class System:
             else:
                 event = reply.pop("event", None)
                 future.set_result(reply if event is None else {**reply, "seq": event.seq})
+        if self.loop.dispatcher.waiting:
+            self._arm()  # a rate may be what they wait for
         self._following.hand(turn.batch.events)
         if turn.batch.taken:
             self._inbox.taken(turn.batch.taken)
@@ -308,10 +318,11 @@ class System:
                 future.set_result(reply)
 
     async def _watch_foreign(self, after: int) -> None:
-        """Users' events that other servers wrote and runs of ours may wait for."""
+        """Users' events that other servers wrote and runs of ours may wait for. Our own come by
+        here a second time and meet nothing: which are whose, a lease that moved cannot tell."""
         noted = self._aio.time()
         async for event in self.follow(after):
-            if event.partition not in self.loop.epochs and not event.type.startswith(RESERVED):
+            if not event.type.startswith(RESERVED):
                 self._runs.observe(event)
                 self.schedule()
             if self._aio.time() > noted + CURSOR_S:
@@ -334,6 +345,9 @@ class System:
         Raises `NotFound`, `Conflict` or another `BatutaError` where it is refused.
         """
         subject, data = validate(self.project.definitions, type, subject, data, self.world.new_id)
+        if self._committer.trouble is not None:
+            # What it could not promise anyway is refused at once, and asked for again later.
+            raise self._committer.trouble
         message = Message(
             self.world.new_id(), self._home(type, subject), type, subject, data, None,
             self.clock.now(),
@@ -371,6 +385,7 @@ class System:
     async def query(self, run: str, name: str, args: Sequence[Any]) -> Any:
         """What a run answers to a question (`query(name, …)` in its code), running or ended."""
         program = self._runs.runs[run].program if self._runs.knows(run) else None
+        scratch: Runs | None = None
         if program is None:
             scratch = Runs(
                 self.project.definitions, self._partition_of, keep_ended=True,
@@ -381,11 +396,16 @@ class System:
                 raise NotFound(f"there is no run `{run}`", hint="`batuta ps` lists the runs")
             found = scratch.restore(history)
             program = found.program if found is not None else None
-        answers = program.queries if program is not None else {}
-        if name not in answers:
-            known = ", ".join(sorted(answers)) or "none"
-            raise NotFound(f"run `{run}` answers no query `{name}`", hint=f"it answers: {known}")
-        return answers[name](*args)
+        try:
+            answers = program.queries if program is not None else {}
+            if name not in answers:
+                known = ", ".join(sorted(answers)) or "none"
+                hint = f"it answers: {known}"
+                raise NotFound(f"run `{run}` answers no query `{name}`", hint=hint)
+            return answers[name](*args)
+        finally:
+            if scratch is not None:
+                scratch.own((), 0)
 
     async def follow(
         self, after: int, types: Sequence[str] = (), subject: str | None = None

@@ -297,6 +297,8 @@ class Runs:
         if entry is None:
             return
         run, call = entry
+        if run.program is None or run.program.open.get(call.key) is not call:
+            return  # it was cancelled by what came in just before it
         asked = call.asked
         assert asked is not None
         data: dict[str, Any] = {"key": call.key, "attempt": call.attempt}

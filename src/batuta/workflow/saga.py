@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from batuta.kernel.errors import UndoFailed
 from batuta.workflow.ask import Call, active
+
+if TYPE_CHECKING:
+    from batuta.workflow.model import Step
 
 P = ParamSpec("P")
 
@@ -17,7 +20,7 @@ class Undo:
     def __init__(self, saga: Saga) -> None:
         self._saga = saga
 
-    def __call__(self, step: Any, /, *args: Any, **kwargs: Any) -> None:
+    def __call__(self, step: Step[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
         self._saga.register(step, *args, **kwargs)
 
 

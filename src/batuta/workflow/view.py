@@ -22,8 +22,8 @@ from batuta.workflow.runview import (
 from batuta.workflow.why import WhyLine, find_event, sentence, why_chain
 
 __all__ = [
-    "ENDED", "OPEN", "Attempt", "GraphEdge", "GraphNode", "Node", "Page", "RunGraph", "RunRow", "RunView",
-    "Signal", "Span", "Timeline", "TimelineRow", "WhyLine", "as_json", "describe_open",
+    "ENDED", "OPEN", "Attempt", "GraphEdge", "GraphNode", "Node", "Page", "RunGraph", "RunRow",
+    "RunView", "Signal", "Span", "Timeline", "TimelineRow", "WhyLine", "as_json", "describe_open",
     "find_event", "run_graph", "run_view", "search", "sentence", "timeline", "why_chain",
 ]  # fmt: skip
 
@@ -307,8 +307,8 @@ def as_json(view: RunView) -> dict[str, Any]:
 
 _RUN_FIELDS = (
     "id", "workflow", "status", "reason", "started", "ended", "deadline", "definition", "source",
-    "input", "result", "error", "attributes", "priority", "parent", "trigger", "forked", "continued_as",
-    "cancel_reason", "retries", "patches", "seq", "end_seq",
+    "input", "result", "error", "attributes", "priority", "parent", "trigger", "forked",
+    "continued_as", "cancel_reason", "retries", "patches", "seq", "end_seq",
 )  # fmt: skip
 _NODE_FIELDS = (
     "key", "kind", "name", "status", "seq", "end_seq", "started", "ended", "duration", "input",
