@@ -121,6 +121,7 @@ async def drive(
     """
     coming, asked, ended = iter(ids), 0, 0
     done = asyncio.Event()
+    pending: set[asyncio.Future[Any]] = set()
     committed = system.loop.committed
     data = {"workflow": flow, "args": list(args)}
 
@@ -128,7 +129,9 @@ async def drive(
         nonlocal asked
         while asked - ended < at_once and (id := next(coming, None)) is not None:
             asked += 1
-            asyncio.ensure_future(system.submit("run.start", id, dict(data)))
+            asking = asyncio.ensure_future(system.submit("run.start", id, dict(data)))
+            pending.add(asking)
+            asking.add_done_callback(pending.discard)
 
     def counting(turn: Turn) -> list[Command]:
         nonlocal ended

@@ -56,7 +56,7 @@ async def latency(folder: Path, runs: int) -> list[float]:
 
 def best(rounds: list[dict[str, Any]], what: str) -> float:
     """The best round: what disturbs a measurement only ever makes it slower."""
-    return max(one[what] for one in rounds)
+    return float(max(one[what] for one in rounds))
 
 
 def at_once(folder: Path) -> list[Figure]:

@@ -11,6 +11,7 @@ import sys
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from temporalio import activity, workflow  # type: ignore[import-not-found]
 from temporalio.testing import WorkflowEnvironment  # type: ignore[import-not-found]
@@ -43,7 +44,7 @@ class TenLocal:
         return n
 
 
-async def timed(env: WorkflowEnvironment, flow: type, prefix: str, runs: int) -> float:
+async def timed(env: WorkflowEnvironment, flow: Any, prefix: str, runs: int) -> float:
     """Seconds until all have ended."""
     began = time.perf_counter()
     handles = await asyncio.gather(

@@ -12,7 +12,7 @@ from durable import best, throughput
 
 from batuta.real.tuning import tune
 
-AT_ONCE = 50
+AT_ONCE = 100
 ROUNDS = 2
 LIMIT_S = 120
 DBOS = ("dbos", "dbos", "psycopg[binary]")
@@ -53,9 +53,9 @@ def main() -> list[Figure]:
                 here.append(ours(folder))
                 there[how].append(dbos(f"sqlite:///{folder}/dbos-{how}{at}.db", how))
         here.append(ours(folder))
-        found = told(environment(*TEMPORAL), "peer_temporal.py", str(folder), str(AT_ONCE))
-        there["activities"].append(AT_ONCE * 10 / found["seconds"])
-        there["local"].append(AT_ONCE * 10 / found["local_seconds"])
+        temporal = told(environment(*TEMPORAL), "peer_temporal.py", str(folder), str(AT_ONCE))
+        there["activities"].append(AT_ONCE * 10 / temporal["seconds"])
+        there["local"].append(AT_ONCE * 10 / temporal["local_seconds"])
         here.append(ours(folder))
     most = max(here)
     names = (
@@ -64,13 +64,15 @@ def main() -> list[Figure]:
         ("Temporal development server, activities", "activities", True),
         ("Temporal development server, local activities", "local", False),
     )
-    return [
-        figure(
-            name, max(there[key]), "steps/s", beside=f"ours {most:,.0f}, {AT_ONCE} runs at once",
-            ratio=most / max(there[key]), ratio_limit=(">=", 60) if wanted else None,
-        )  # fmt: skip
-        for name, key, wanted in names
-    ]
+    beside = f"ours {most:,.0f}, {AT_ONCE} runs at once"
+    found: list[Figure] = []
+    for name, key, wanted in names:
+        limit = (">=", 60.0) if wanted else None
+        peer = max(there[key])
+        found.append(
+            figure(name, peer, "steps/s", beside=beside, ratio=most / peer, ratio_limit=limit)
+        )
+    return found
 
 
 if __name__ == "__main__":

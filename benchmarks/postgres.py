@@ -15,7 +15,7 @@ from bench import HERE, Figure, event_row, figure, machine, server
 from peers import AT_ONCE, dbos
 
 sys.path.insert(0, str(HERE.parent))
-from tests.conformance.postgres import Server, running_server  # noqa: E402
+from tests.conformance.postgres import Server, running_server
 
 SERVERS = 2
 RUNS = 2000
@@ -67,9 +67,7 @@ def throughput(postgres: Server) -> dict[str, float]:
     """Two servers that share the partitions, each with the runs of its own."""
     dsn = postgres.fresh()
     with ExitStack() as living:
-        servers = [
-            living.enter_context(server(dsn, name=f"server{at}")) for at in range(SERVERS)
-        ]
+        servers = [living.enter_context(server(dsn, name=f"server{at}")) for at in range(SERVERS)]
         until = time.perf_counter() + SHARE_S
         while any(one.ask("stats")["partitions"] != 16 / SERVERS for one in servers):
             if time.perf_counter() > until:

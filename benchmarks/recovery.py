@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from bench import Figure, Server, figure, machine, scratch
+from bench import Figure, figure, machine, scratch, server
 
 RUNS = 10_000
 ROUNDS = 2
@@ -15,15 +15,14 @@ def crash() -> tuple[float, float]:
     all runs have ended."""
     with scratch() as folder:
         path = str(folder / "journal.db")
-        first = Server(path, gate=RUNS, concurrency=2 * RUNS)
-        first.ask("start", flow="held", prefix="r", count=RUNS, arg=0)
-        first.ask("gate")
-        first.kill()
+        with server(path, gate=RUNS, concurrency=2 * RUNS) as first:
+            first.ask("start", flow="held", prefix="r", count=RUNS, arg=0)
+            first.ask("gate")
+        # Leaving the block is the `kill -9`.
         began = time.time()
-        second = Server(path, gate=RUNS, concurrency=2 * RUNS)
-        performing = second.ask("gate")["at"] - began
-        done = second.ask("open_gate", count=RUNS)["at"] - began
-        second.kill()
+        with server(path, gate=RUNS, concurrency=2 * RUNS) as second:
+            performing = second.ask("gate")["at"] - began
+            done = second.ask("open_gate", count=RUNS)["at"] - began
     return performing, done
 
 

@@ -9,28 +9,34 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import HERE, as_json, machine
+from bench import HERE, as_json, environment, machine
 
 NAMES = (
     "startup", "durable", "recovery", "asleep", "simulate_steps", "simulate_memory", "postgres",
     "peers",
 )  # fmt: skip
+BESIDE = {"simulate_steps": ("simpy", "simpy")}
 RESULTS = HERE / "results.json"
 LIMIT_S = 240
+GRACE_S = 20
 
 
 def one(name: str, into: str) -> None:
     """Run one benchmark in this process, and leave its figures in a file."""
+    sys.argv = [f"{name}.py"]
     found: Any = importlib.import_module(name).main()
-    figures = as_json(found if isinstance(found, list) else [found])
+    figures = as_json(found) if isinstance(found, list) else []
     Path(into).write_text(json.dumps(figures, default=str), "utf-8")
 
 
@@ -43,13 +49,40 @@ def measured(name: str) -> dict[str, Any]:
         into = Path(folder) / "figures.json"
         command = [sys.executable, __file__, "--one", name, str(into)]
         try:
-            subprocess.run(command, check=True, timeout=LIMIT_S)
+            perform(command, surroundings(name))
             found["figures"] = json.loads(into.read_text("utf-8"))
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired, OSError) as error:
             found["error"] = str(error)
             print(f"{name} failed: {error}", file=sys.stderr, flush=True)
     found["seconds"] = round(time.perf_counter() - began, 1)
     return found
+
+
+def surroundings(name: str) -> dict[str, str]:
+    """The environment variables of a benchmark: what it is compared with in the same process
+    stands in an environment of its own, too."""
+    if name not in BESIDE:
+        return dict(os.environ)
+    library = environment(*BESIDE[name]).parent.parent / "lib"
+    return {**os.environ, "PYTHONPATH": str(next(library.glob("python*/site-packages")))}
+
+
+def perform(command: list[str], env: dict[str, str]) -> None:
+    """Run a command with all that it starts; after the limit it is interrupted, which lets it
+    stop its own servers, and then killed."""
+    process = subprocess.Popen(command, start_new_session=True, env=env)
+    try:
+        code = process.wait(LIMIT_S)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    if code:
+        raise subprocess.CalledProcessError(code, command)
 
 
 def there(name: str) -> bool:

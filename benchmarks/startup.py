@@ -34,9 +34,7 @@ def main() -> list[Figure]:
     nothing = statistics.median(bare)
     found: list[Figure] = []
     for name, most in (("batuta --help", HELP_MS), ("import batuta", IMPORT_MS)):
-        above = statistics.median(
-            one - other for one, other in zip(spans[name], bare, strict=True)
-        )
+        above = statistics.median(one - other for one, other in zip(spans[name], bare, strict=True))
         found.append(
             figure(f"{name}, above the bare interpreter", above, "ms",
                    beside=f"python -c pass {nothing:.0f} ms", value_limit=("<=", most))

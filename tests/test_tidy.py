@@ -246,9 +246,11 @@ def excused(problem: Problem, key: tuple[str, str, str]) -> bool:
 
 
 def python_files() -> list[Path]:
-    """Every Python file of ours."""
+    """Every Python file of ours: what stands in a hidden folder (an environment) is not."""
     folders = ("src", "tests", "examples", "benchmarks")
-    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    found = (path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    hidden = "/."
+    return sorted(path for path in found if hidden not in path.relative_to(ROOT).as_posix())
 
 
 def text_files() -> list[Path]:

@@ -1,4 +1,4 @@
-"""Batuta: one orchestrator for a whole software system. These are all the names a user needs."""
+"""One orchestrator for a whole software system: all the names that a user needs."""
 
 import sys
 from importlib import import_module

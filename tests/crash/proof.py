@@ -60,7 +60,9 @@ def check_performances(events: Iterable[Event], done: Iterable[Performance]) -> 
     performance behind it; how many were performed more than once."""
     by_command: dict[str, list[Performance]] = {}
     for performance in done:
-        by_command.setdefault(f"{performance.command}.{performance.attempt}", []).append(performance)
+        by_command.setdefault(f"{performance.command}.{performance.attempt}", []).append(
+            performance
+        )
     outcomes: dict[str, Event] = {}
     for event in events:
         if event.type in OUTCOMES:
@@ -93,9 +95,7 @@ def _check_acknowledged(
         elif path.endswith("/signal"):
             run = path.split("/")[3]
             values = [
-                event.data["value"]
-                for event in histories[run]
-                if event.type == "signal.received"
+                event.data["value"] for event in histories[run] if event.type == "signal.received"
             ]
             assert body["value"] in values, f"the signal to {run} was acknowledged and is lost"
     return count

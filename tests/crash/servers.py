@@ -29,6 +29,8 @@ class Server:
     folder: the project. state: where it keeps what it keeps.
     database: a PostgreSQL address, or None for SQLite in `state`.
     name: of the server. env: more for its environment.
+
+    `prefix` are words to put before the command.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Server:
         self.port = free_port()
         self.log = state.parent / f"{name}.log"
         self._database = database
+        self.prefix: list[str] = []
         self._env = {**os.environ, "NO_COLOR": "1", **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -58,7 +61,7 @@ class Server:
     def spawn(self) -> None:
         """Start the process, and do not wait for it."""
         words = [
-            sys.executable, "-m", "batuta", "up", str(self.folder), "--port", str(self.port),
+            *self.prefix, sys.executable, "-m", "batuta", "up", str(self.folder), "--port", str(self.port),
             "--state", str(self.state), "--server-name", self.name, "--no-follow",
             *(["--database", self._database] if self._database else []),
         ]  # fmt: skip
@@ -273,5 +276,5 @@ def performances(path: Path) -> Iterator[Performance]:
         else:
             yield Performance(command, int(attempt), server, open_[key].pop(), int(at))
     for (command, attempt, server), begun in open_.items():
-        for at in begun:
-            yield Performance(command, int(attempt), server, at, None)
+        for began in begun:
+            yield Performance(command, int(attempt), server, began, None)

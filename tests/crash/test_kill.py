@@ -93,7 +93,9 @@ def test_thirty_kills_lose_nothing_and_repeat_nothing_that_was_recorded(
         load.finish(30)
         waiting = [item for item in load.acknowledged if item[1].get("workflow") == "waits"]
         _await_waits(server, waiting)
-        pinging = [start("pings", item[1]["args"][0], f"pings-{i}") for i, item in enumerate(waiting)]
+        pinging = [
+            start("pings", item[1]["args"][0], f"pings-{i}") for i, item in enumerate(waiting)
+        ]
         pings = Load([server], pinging).start(6)
         pings.finish(20)
         journal = SqliteJournal(server.state / "journal.db")

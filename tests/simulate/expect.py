@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 from batuta.common.duration import SECOND
-from batuta.common.keyed import Stream
+from batuta.simulate.models import luck
 from tests.simulate.flows import MODELS, STEPS, Plan
 
 MOST = 200
@@ -66,9 +66,8 @@ class Expected:
     def attempts(self, name: str, run: str, key: str) -> bool:
         """Whether a step succeeds in the end."""
         step, model = STEPS[name], MODELS.steps[name]
-        luck = Stream(self.seed, f"{run}/{key}")
         for attempt in range(1, (step.retry.attempts or 1000) + 1):
-            taken, failure = model.draw(luck, name, attempt)
+            taken, failure = model.draw(luck(self.seed, f"{run}/{key}", name, attempt))
             late = step.timeout_s is not None and taken > step.timeout_s * SECOND
             if failure is None and not late:
                 return True

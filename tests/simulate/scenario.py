@@ -189,7 +189,7 @@ def prepare(seed: int, faults: Faults | None = None) -> tuple[Simulation, Oracle
     oracle = Oracle(scenario)
     simulation = Simulation(
         CLOCKED if scenario.clocked else PLAIN, journal, seed=seed, models=MODELS,
-        servers=scenario.servers, faults=faults, observer=oracle, start=START,
+        servers=scenario.servers, faults=faults, observer=oracle, start=START, lease_s=16.0,
     )  # fmt: skip
     oracle.simulation = simulation
     for at, type, subject, data in scenario.requests:

@@ -119,6 +119,9 @@ class Dispatcher:
 
     def limited(self) -> dict[str, Lane]:
         """The queues whose places are claimed, by name."""
+        if not self._held:
+            for lane in self._lanes.values():
+                lane.waiting.clear()  # nothing but what was dropped
         return {name: lane for name, lane in self._lanes.items() if lane.allowed is not None}
 
     def share(self, servers: int) -> None:

@@ -49,17 +49,8 @@ class Lease:
     until: int
 
 
-class Journal(Protocol):
-    """An append-only list of events with the records folded from it.
-
-    One object is used by one loop; reads may come from other threads at the same time.
-    Raises the errors of `kernel.errors` (`Fenced`, `JournalFull`, `JournalReadOnly`,
-    `JournalLocked`, `JournalCorrupt`, `JournalTooNew`, `JournalLost`), each saying what to do.
-    """
-
-    partitions: int
-
-    # -- writing ---------------------------------------------------------------------------
+class Writing(Protocol):
+    """What a loop needs to write."""
 
     def stage(self, batch: Batch) -> None:
         """Take a batch; nothing is promised yet. At most one batch is staged at a time."""
@@ -76,7 +67,9 @@ class Journal(Protocol):
         """Put a message into its partition's inbox, durably; needs no lease.
         False where a message of that id was posted before."""
 
-    # -- ownership -------------------------------------------------------------------------
+
+class Owning(Protocol):
+    """Who owns which partition: leases with a fencing epoch."""
 
     def acquire(self, partition: int, owner: str, now: int, ttl: int) -> int | None:
         """Own a partition until `now + ttl` (ns): its new epoch, or None where somebody
@@ -92,7 +85,9 @@ class Journal(Protocol):
     def leases(self) -> list[Lease]:
         """All leases, also the ended ones."""
 
-    # -- reading ---------------------------------------------------------------------------
+
+class Reading(Protocol):
+    """What everybody may read, on any thread."""
 
     def head(self) -> int:
         """The seq up to which a reader can read without ever missing an earlier one."""
@@ -149,7 +144,9 @@ class Journal(Protocol):
     def messages(self, partitions: Sequence[int], limit: int = 1000) -> list[Message]:
         """The oldest messages that wait for these partitions."""
 
-    # -- upkeep ----------------------------------------------------------------------------
+
+class Keeping(Protocol):
+    """What keeps a journal small and safe."""
 
     def save_snapshot(self, name: str, partition: int, seq: int, state: bytes) -> None:
         """Keep a machine's state as of `seq`; the newest two of each name are kept."""
@@ -178,6 +175,17 @@ class Journal(Protocol):
 
     def close(self) -> None:
         """Finish; leases are released."""
+
+
+class Journal(Writing, Owning, Reading, Keeping, Protocol):
+    """An append-only list of events with the records folded from it.
+
+    One object is used by one loop; reads may come from other threads at the same time.
+    Raises the errors of `kernel.errors` (`Fenced`, `JournalFull`, `JournalReadOnly`,
+    `JournalLocked`, `JournalCorrupt`, `JournalTooNew`, `JournalLost`), each saying what to do.
+    """
+
+    partitions: int
 
 
 def why(journal: Journal, seq: int) -> Iterator[Event]:

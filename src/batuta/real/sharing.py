@@ -35,6 +35,7 @@ class Server(Protocol):
     def own(self, epochs: Mapping[int, int]) -> None: ...
     def perform(self, command: Command) -> None: ...
     def schedule(self) -> None: ...
+    def resume(self) -> None: ...
     async def written(self, limit_s: float) -> None: ...
 
 
@@ -79,6 +80,10 @@ class Sharing:
         """Give everything up."""
         await self._there(self._ownership.end)
 
+    def sure(self) -> bool:
+        """Whether the leases surely run: not after this process was suspended for long."""
+        return self._alone or self._clock.now() < self._ownership.until
+
     def tasks(self) -> list[asyncio.Task[None]]:
         """What goes on as long as the server runs."""
         keeping = [asyncio.create_task(self._keep())]
@@ -112,6 +117,7 @@ class Sharing:
                 server.own(epochs)
             self._confirm()
             self._rest()
+            server.resume()
 
     async def _pause(self) -> None:
         """Wait until it is time to renew, or there is something else to do."""

@@ -218,6 +218,9 @@ class System:
 
     def perform(self, command: Command) -> None:
         """Begin with a command. After a reset the world may still be busy with it."""
+        if not self._sharing.sure():
+            self._strays.wait(command)
+            return
         outcome = self._strays.perform(command)
         if outcome is not None:
             self._outcomes.append(outcome)
@@ -266,6 +269,12 @@ class System:
     def _reset(self, error: BaseException) -> None:
         """What this server believes may be wrong: fold everything again from the journal."""
         log.warning("starting over from the journal: %s", error)
+        # Whoever asked for what stands in turns that will not be written may ask again.
+        still = {message.id for message in self._messages}
+        for message_id in [id for id in self._waiting if id not in still]:
+            future = self._waiting.pop(message_id)
+            if not future.done():
+                future.set_exception(error)
         self._runs.own((), 0)
         self._strays.keep([*self.loop.unwritten(), *self._outcomes])
         self._inbox.forget()
@@ -285,6 +294,14 @@ class System:
             return
 
     # -- other servers ---------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """The leases are sure again: begin with what had to wait for that."""
+        for command in self._strays.late():
+            if command.cause.partition in self.loop.epochs:
+                self.perform(command)
+            else:
+                self.loop.dispatcher.done(command.id)
 
     async def written(self, limit_s: float) -> None:
         """Wait until everything that is decided by now is durable, at most so long."""

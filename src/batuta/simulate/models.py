@@ -5,15 +5,18 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from itertools import accumulate
+from struct import Struct
 from typing import Any
 
 from batuta.common.failure import bases_by_name, bases_of
-from batuta.common.keyed import Stream
 from batuta.kernel.errors import BatutaError
 from batuta.simulate.distribution import BadModel, Distribution, constant, distribution
 
 SECOND = 1_000_000_000
+SCALE = 2.0**-53
+_three: Callable[[bytes], Luck] = Struct("<QQQ").unpack  # type: ignore[assignment]
 
 
 class SimulatedFailure(BatutaError):
@@ -25,6 +28,21 @@ MISSING: Any = object()
 
 TIMED_OUT = "batuta:TimedOut"
 FAILED = "batuta:SimulatedFailure"
+
+
+Luck = tuple[int, int, int]
+"""64 random bits each for how long an attempt takes, whether it fails, and with what."""
+
+
+def luck(seed: int | str, entity: str, activity: str, attempt: int) -> Luck:
+    """The luck of one attempt, by its name: the same in every world and in any order.
+
+    Parameters
+    ----------
+    entity: `RUN/KEY` of the asking. activity: the step's name. attempt: from 1.
+    """
+    key = f"{seed};{len(entity)}:{entity}{len(activity)}:{activity}{attempt}"
+    return _three(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=24).digest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +69,19 @@ class StepModel:
     run: bool = False
     source: str = "default"
 
-    def draw(self, luck: Stream, activity: str, attempt: int) -> tuple[int, str | None]:
+    def draw(self, luck: Luck) -> tuple[int, str | None]:
         """One attempt: (nanoseconds, the failure's type or None)."""
-        if self.fail and luck.u(activity, attempt, "fail") < self.fail:
-            taken = (self.fails_after or self.duration).sample(luck.u(activity, attempt, "duration"))
-            return taken, self._failure(luck, activity, attempt)
-        return self.duration.sample(luck.u(activity, attempt, "duration")), None
+        chance = (luck[0] >> 11) * SCALE
+        if self.fail and (luck[1] >> 11) * SCALE < self.fail:
+            return (self.fails_after or self.duration).sample(chance), self._failure(luck[2])
+        return self.duration.sample(chance), None
 
-    def _failure(self, luck: Stream, activity: str, attempt: int) -> str:
+    def _failure(self, bits: int) -> str:
         failures = self.failures
         if len(failures) == 1:
             return failures[0][0]
         bounds = list(accumulate(weight for _, weight in failures))
-        at = bisect_right(bounds, luck.u(activity, attempt, "failure") * bounds[-1])
+        at = bisect_right(bounds, (bits >> 11) * SCALE * bounds[-1])
         return failures[min(at, len(failures) - 1)][0]
 
 

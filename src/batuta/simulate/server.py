@@ -284,7 +284,7 @@ class Server:
             simulation.journal.commit(turn.batch)
         except Fenced:
             simulation.observer.fenced(self)
-            self._reset(turn)
+            self._reset()
             return False
         simulation.observer.committed(self, turn.batch)
         simulation.spread(self, turn.batch)
@@ -323,13 +323,12 @@ class Server:
             return
         self.arm()
 
-    def _reset(self, turn: Turn) -> None:
+    def _reset(self) -> None:
         """What this server believes may be wrong: fold everything again from the journal."""
         self.committing = False
-        for message_id in turn.replies:
-            request = self.waiting.pop(message_id, None)
-            if request is not None:
-                self.simulation.unanswered(request)
+        still = {message.id for message in self.messages}
+        for message_id in [id for id in self.waiting if id not in still]:
+            self.simulation.unanswered(self.waiting.pop(message_id))
         self.outcomes.clear()
         self.build()
         self._after(1000, DECISION, self.regain)

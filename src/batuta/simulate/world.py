@@ -7,19 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 from batuta.common.duration import SECOND
-from batuta.common.failure import failure_of, name_of
-from batuta.common.keyed import Stream, bits
+from batuta.common.failure import failure_of
+from batuta.common.keyed import bits
 from batuta.kernel.errors import BatutaError
 from batuta.kernel.world import Command, Failure, Outcome
 from batuta.simulate.agenda import COMPLETION, Agenda, Life
 from batuta.simulate.fault import Faults
-from batuta.simulate.models import MISSING, TIMED_OUT, Models, StepModel, bases
+from batuta.simulate.models import MISSING, TIMED_OUT, Luck, Models, StepModel, bases, luck
 from batuta.simulate.placeholder import placeholder, result_placeholder
 from batuta.workflow.builtin import HttpResult, ShellResult
 
 Deliver = Callable[[Outcome], None]
 
-_BUILTIN_RESULTS: dict[str, Any] = {"shell": ShellResult, "http": HttpResult}
+BUILTIN_RESULTS: dict[str, Any] = {"shell": ShellResult, "http": HttpResult}
 
 
 class SimulatedWorld:
@@ -56,7 +56,6 @@ class SimulatedWorld:
         self._name = name
         self._faults = faults
         self._ids = 0
-        self._streams: dict[str, Stream] = {}
         self.flying: dict[str, Command] = {}
         self._stubborn: set[str] = set()
 
@@ -100,15 +99,16 @@ class SimulatedWorld:
 
     # -- what happens ----------------------------------------------------------------------
 
-    def luck(self, command: Command) -> Stream:
-        """What the seed decides about one asking of a run, all its attempts included."""
+    def luck(self, command: Command) -> Luck:
+        """What the seed decides about one attempt."""
         cause = command.cause
-        return Stream(self._seed, f"{cause.subject}/{cause.data.get('key', command.id)}")
+        entity = f"{cause.subject}/{cause.data.get('key', command.id)}"
+        return luck(self._seed, entity, command.name, command.attempt)
 
     def foresee(self, command: Command) -> tuple[int, Outcome]:
         """How a command is going to end: (after how many ns, its outcome)."""
         model = self._models.step(command.name)
-        taken, failure = model.draw(self.luck(command), command.name, command.attempt)
+        taken, failure = model.draw(self.luck(command))
         limit = command.timeout_s
         if limit is not None and taken > limit * SECOND:
             text = f"step {command.name} took longer than {limit:g} s"
@@ -123,7 +123,7 @@ class SimulatedWorld:
             if step is None or not hasattr(step, "fn"):
                 value = model.value
                 if value is MISSING:
-                    value = placeholder(_BUILTIN_RESULTS.get(command.kind, Any))
+                    value = placeholder(BUILTIN_RESULTS.get(command.kind, Any))
                 return Outcome(command.id, plain_result(value))
             args, kwargs = command.data.get("args", []), command.data.get("kwargs", {})
             if model.run or callable(model.value):
@@ -178,6 +178,3 @@ def plain_result(value: Any) -> Any:
     return value
 
 
-def type_name(kind: type) -> str:
-    """A class of exceptions as models name it."""
-    return name_of(kind)

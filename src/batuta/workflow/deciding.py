@@ -90,8 +90,10 @@ def _due(runs: Runs, run: Run, key: str, now: int, into: Decision) -> None:
 
 
 def _meet(runs: Runs, run: Run, key: str, event: Event, now: int, into: Decision) -> None:
+    if run.status != "running":
+        return  # it ended in this very turn
     ask = run.program.open.get(key) if run.program is not None else None
-    if ask is not None and not _earlier(event, ask.asked) and runs.unwait(run, ask):
+    if ask is not None and not _earlier(event, ask.asked) and runs.waits.remove(run.id, ask):
         _add(run, "wait.met", {"key": key, "event": seen(event)}, event, now, into)
 
 
@@ -101,7 +103,7 @@ def _earlier(event: Event, asked: Event | None) -> bool:
 
 
 def _child_ended(run: Run, key: str, event: Event, now: int, into: Decision) -> None:
-    if run.program is None or key not in run.program.open:
+    if run.status != "running" or run.program is None or key not in run.program.open:
         return
     data: dict[str, Any] = {
         "key": key, "id": event.subject, "status": event.type.removeprefix("run."),
@@ -177,7 +179,7 @@ def _ask_step(run: Run, call: Call[Any], now: int, into: Decision) -> None:
 
 def _drop(runs: Runs, run: Run, program: Program, now: int, into: Decision) -> None:
     for ask in program.dropped:
-        runs.unwait(run, ask)
+        runs.waits.remove(run.id, ask)
         if isinstance(ask, ChildCall):
             _end_child(run, ask, "run.cancel", program.cause, now, into)
         kind = "step.cancelled" if type(ask) is Call else "wait.cancelled"
@@ -278,10 +280,18 @@ def _close(runs: Runs, run: Run, into: Decision) -> None:
     runs.forget(run)
 
 
+def _next_due(run: Run, program: Program) -> int | None:
+    """When the first of its timers, time limits and retries is due, or its deadline."""
+    dues = [ask.due for ask in program.open.values() if ask.due is not None]
+    if run.deadline is not None:
+        dues.append(run.deadline)
+    return min(dues, default=None)
+
+
 def _rest(runs: Runs, run: Run, program: Program, now: int, into: Decision) -> None:
     """Where nothing is in flight the run only waits: it may leave memory."""
     idle = not (run.inflight or program.wanted or program.dropped or program.ended)
-    wake = program.next_due(run.deadline) if idle else None
+    wake = _next_due(run, program) if idle else None
     asleep = idle and (wake is None or wake - now > NAP)
     status = "sleeping" if asleep else "running"
     # A sleeping run's row says when to wake it and for what, so it follows every change of that.

@@ -129,7 +129,7 @@ def _opened(runs: Runs, run: Run, event: Event) -> None:
     if due is not None:
         heapq.heappush(runs.timers, (due, run.id, key))
     if isinstance(ask, EventWait):
-        runs.wait(run.id, key, ask.type, ask.subject, ask.where)
+        runs.waits.add(run.id, key, ask)
     elif isinstance(ask, ChildCall) and ask.detached:
         _resolve(runs, run, event, event.data["id"], None)
 
@@ -148,14 +148,14 @@ def _fired(runs: Runs, run: Run, event: Event) -> None:
 def _wait_met(runs: Runs, run: Run, event: Event) -> None:
     ask = _open(run, event)
     if ask is not None:
-        runs.unwait(run, ask)
+        runs.waits.remove(run.id, ask)
         _resolve(runs, run, event, ask.decode(event.data["event"]), None)
 
 
 def _wait_expired(runs: Runs, run: Run, event: Event) -> None:
     ask = _open(run, event)
     if ask is not None:
-        runs.unwait(run, ask)
+        runs.waits.remove(run.id, ask)
         text = f"{ask.describe()} did not come in time"
         _resolve(runs, run, event, None, TimedOut(text, {"message": text}))
 

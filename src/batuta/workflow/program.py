@@ -203,13 +203,6 @@ class Program:
                 branch.coro.close()
         active.program, active.branch = before
 
-    def next_due(self, deadline: int | None) -> int | None:
-        """When the first of its timers, time limits and retries is due."""
-        dues = [ask.due for ask in self.open.values() if ask.due is not None]
-        if deadline is not None:
-            dues.append(deadline)
-        return min(dues, default=None)
-
     def draw(self) -> int:
         """64 random bits: the same ones whenever this place in this run is reached."""
         self.draws += 1
@@ -268,7 +261,7 @@ class Program:
         if self.operations > self.operations_max and not branch.shielded:
             return None, TooManyOperations(
                 f"run `{self.run}` has asked for {self.operations_max} things, which is the most "
-                "that one run may",
+                "that one run may; go on with continue_as_new()",
                 {"message": "too many operations; go on with continue_as_new()"},
             )
         self._want(ask)
@@ -321,10 +314,7 @@ class Program:
         else:
             owner.at = joining
         if ask.within is not None:
-            expiry = joining.expiry = Expiry(ask.within)
-            expiry.key = f"{ask.key}.t"
-            self._want(expiry)
-            self.waiters[expiry.key] = joining
+            self._limit(joining, ask.within)
         joining.slots = [Slot(joining, at, f"{ask.key}.{at}") for at in range(len(ask.parts))]
         for slot, part in zip(joining.slots, ask.parts, strict=True):
             if joining.decided:
@@ -341,6 +331,12 @@ class Program:
         if owner is branch:
             branch.at = None
         return _verdict(joining)
+
+    def _limit(self, joining: Joining, within: int) -> None:
+        expiry = joining.expiry = Expiry(within)
+        expiry.key = f"{joining.ask.key}.t"
+        self._want(expiry)
+        self.waiters[expiry.key] = joining
 
     def _start(self, slot: Slot, branch: Branch, part: Any) -> None:
         if isinstance(part, Ask):

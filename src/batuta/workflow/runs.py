@@ -7,19 +7,19 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from batuta.common.keyed import u
-from batuta.common.pattern import compile_where
 from batuta.kernel.errors import NotFound
 from batuta.kernel.event import Event, Message, Record
 from batuta.kernel.machine import Decision
 from batuta.kernel.world import Outcome
-from batuta.workflow.ask import Ask, Call, EventWait
+from batuta.workflow.ask import Call
 from batuta.workflow.deciding import decide_arrivals, decide_run
 from batuta.workflow.fold import APPLY
 from batuta.workflow.model import Definitions
 from batuta.workflow.program import Program
 from batuta.workflow.replay import effective
 from batuta.workflow.requests import RECEIVE
-from batuta.workflow.run import ENDED, Run, command_of, failure_data, run_record, seen
+from batuta.workflow.run import ENDED, Run, command_of, failure_data, run_record
+from batuta.workflow.waits import Waits
 
 SUSPICIOUS = 2
 """A step that was in flight this often when its server ended, without any progress between, is
@@ -72,7 +72,7 @@ class Runs:
         self.due: dict[str, list[str]] = {}
         self.met: list[tuple[str, str, Event]] = []
         self.ended_children: list[tuple[str, str, Event]] = []
-        self._waits: dict[str, dict[tuple[str, str], tuple[str | None, Any]]] = {}
+        self.waits = Waits()
         self._swept = 0
 
     # -- what is in memory -----------------------------------------------------------------
@@ -85,9 +85,7 @@ class Runs:
         lost = {run for run, partition in self.asleep.items() if partition not in self.owned}
         if lost:
             self.asleep = {run: at for run, at in self.asleep.items() if run not in lost}
-            for waits in self._waits.values():
-                for wait in [wait for wait in waits if wait[0] in lost]:
-                    del waits[wait]
+            self.waits.forget(lost)
 
     def recover(self, record: Record) -> bool:
         """After a start: a run that sleeps costs its timer only; one in flight is wanted."""
@@ -96,11 +94,7 @@ class Runs:
         self.asleep[record.id] = record.partition
         if record.wake is not None:
             heapq.heappush(self.timers, (record.wake, record.id, ""))
-        for wait in record.data.get("waits", ()):
-            if wait["kind"] != "event":
-                continue
-            where = None if wait.get("where") is None else compile_where(wait["where"])
-            self.wait(record.id, wait["key"], wait["name"], wait.get("subject"), where)
+        self.waits.recover(record)
         return False
 
     def knows(self, subject: str) -> bool:
@@ -163,7 +157,7 @@ class Runs:
         """Let go of a run; what it has in the journal stays."""
         if run.program is not None:
             for ask in run.program.open.values():
-                self.unwait(run, ask)
+                self.waits.remove(run.id, ask)
                 if ask.command is not None:
                     self.commands.pop(ask.command, None)
             run.program.close()
@@ -190,25 +184,9 @@ class Runs:
         self.asleep.pop(run.id, None)
         self.idle.pop(run.id, None)
 
-    # -- waiting for users' events ---------------------------------------------------------
-
-    def wait(self, run: str, key: str, type: str, subject: str | None, where: Any) -> None:
-        """Note down that a run waits for an event."""
-        self._waits.setdefault(type, {})[run, key] = (subject, where)
-
-    def unwait(self, run: Run, ask: Ask[Any]) -> bool:
-        """It does not wait any more; whether it did."""
-        if not isinstance(ask, EventWait):
-            return False
-        return self._waits.get(ask.type, {}).pop((run.id, ask.key), None) is not None
-
     def observe(self, event: Event) -> None:
         """See who waits for a user's event, also for one that another server wrote."""
-        for (run, key), (subject, where) in self._waits.get(event.type, {}).items():
-            if (subject is None or subject == event.subject) and (
-                where is None or where.test(seen(event))
-            ):
-                self.met.append((run, key, event))
+        self.met.extend((run, key, event) for run, key in self.waits.matching(event))
 
     # -- messages and outcomes -------------------------------------------------------------
 
@@ -339,7 +317,7 @@ class Runs:
                 handler(self, run, event)
         elif event.type == "run.started":
             self.begin(event, set(), replaying=False)
-        elif self._waits:
+        else:
             self.observe(event)
 
     def begin(self, event: Event, marks: set[str], *, replaying: bool) -> Run:

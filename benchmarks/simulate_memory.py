@@ -1,0 +1,51 @@
+"""Memory of a workflow that waits in the fast simulation: bytes each, and for a million of them."""
+
+from __future__ import annotations
+
+import resource
+import sys
+
+from batuta import sleep, step, workflow
+from batuta.simulate.fast import Fast
+from batuta.simulate.models import Models, StepModel
+
+
+@step
+def prepare(order: int) -> int:
+    """Before it waits."""
+    return order
+
+
+@workflow
+async def waiting(order: int) -> None:
+    """Does one step, then waits for a month."""
+    await prepare(order)
+    await sleep("30 days")
+
+
+def used() -> int:
+    """Resident memory, bytes."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+def main() -> int:
+    """Print bytes each and the peak."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    fast = Fast(Models({"prepare": StepModel(value=None)}))
+    before = used()
+    # They arrive one after the other, as they would: what waits is the workflow.
+    hour = 3600 * 1_000_000_000
+    chunk = 10_000
+    for first in range(0, count, chunk):
+        for number in range(first, min(first + chunk, count)):
+            fast.start(waiting, (number,), {}, f"order-{number}", fast.now)
+        fast.run(until=fast.now + hour)
+    each = (used() - before) / count
+    print(f"{fast.alive:,} workflows wait: {each:,.0f} bytes each, {used() / 2**30:.2f} GiB in all")
+    print(f"a million: {each * 1e6 / 2**30:.2f} GiB (to reach: 2 GiB)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
