@@ -17,6 +17,7 @@ from batuta.cli.hosting import free_dead_leases, outlast, system_of
 from batuta.cli.live import Live
 from batuta.cli.out import Out, now, span
 from batuta.cli.place import (
+    LOGS,
     PORT,
     Place,
     find,
@@ -156,7 +157,14 @@ class Up:
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         token = self._place.token
         serving = asyncio.create_task(
-            serve(system, self._args.host, self._port, token, _once(ready))
+            serve(
+                system,
+                self._args.host,
+                self._port,
+                token,
+                _once(ready),
+                logs=self._place.state / LOGS,
+            )
         )
         spans = telemetry.start(system)
         stopped = asyncio.create_task(self._stopping.wait())
