@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -252,28 +253,45 @@ def event_row(at: int) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def sqlite_floor(folder: Path, rows: int, batch: int) -> float:
-    """Rows per second of a bare writer: the same columns, one index, one commit a batch."""
-    path = folder / f"floor-{time.monotonic_ns()}.db"
-    bare = sqlite3.connect(path, isolation_level=None)
-    bare.execute("PRAGMA journal_mode = WAL")
-    bare.execute("PRAGMA synchronous = FULL")
-    bare.execute(
-        "CREATE TABLE event (seq INTEGER PRIMARY KEY, time INT, type TEXT, subject INT,"
-        " cause INT, command TEXT, data TEXT, crc INT)"
-    )
-    bare.execute("CREATE INDEX event_subject ON event (subject)")
-    began = time.perf_counter()
-    for start in range(0, rows, batch):
-        bare.execute("BEGIN")
-        bare.executemany(
-            "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [event_row(at) for at in range(start, start + batch)],
+class BareWriter:
+    """A bare writer to SQLite: the same columns, one index, one commit a batch."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / f"floor-{time.monotonic_ns()}.db"
+        self._rows = 0
+        self._bare = sqlite3.connect(self._path, isolation_level=None)
+        self._bare.execute("PRAGMA journal_mode = WAL")
+        self._bare.execute("PRAGMA synchronous = FULL")
+        self._bare.execute(
+            "CREATE TABLE event (seq INTEGER PRIMARY KEY, time INT, type TEXT, subject INT,"
+            " cause INT, command TEXT, data TEXT, crc INT)"
         )
-        bare.execute("COMMIT")
+        self._bare.execute("CREATE INDEX event_subject ON event (subject)")
+
+    def commit(self, batch: int) -> None:
+        """Write so many rows and wait for the disk."""
+        first, self._rows = self._rows, self._rows + batch
+        self._bare.execute("BEGIN")
+        self._bare.executemany(
+            "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [event_row(at) for at in range(first, self._rows)],
+        )
+        self._bare.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the file and remove it."""
+        self._bare.close()
+        self._path.unlink()
+
+
+def sqlite_floor(folder: Path, rows: int, batch: int) -> float:
+    """Rows per second of a bare writer."""
+    bare = BareWriter(folder)
+    began = time.perf_counter()
+    for _ in range(0, rows, batch):
+        bare.commit(batch)
     spent = time.perf_counter() - began
     bare.close()
-    path.unlink()
     return rows / spent
 
 
@@ -352,6 +370,11 @@ def figure(
         flush=True,
     )
     return made
+
+
+def paired(ours: Sequence[float], beside: Sequence[float]) -> float:
+    """The ratio of two things that were measured in turns: the median over the rounds."""
+    return statistics.median(one / other for one, other in zip(ours, beside, strict=True))
 
 
 def number(value: float) -> str:

@@ -11,7 +11,7 @@ from multiprocessing.synchronize import Barrier
 from typing import Any
 
 import psycopg
-from bench import HERE, Figure, event_row, figure, machine, server
+from bench import HERE, Figure, event_row, figure, machine, paired, server
 from peers import AT_ONCE, dbos
 
 sys.path.insert(0, str(HERE.parent))
@@ -110,7 +110,7 @@ def main() -> list[Figure]:
             if at < ROUNDS - 1:
                 how = ("threads", "async")[at % 2]
                 there.append(dbos(url(postgres, at), how))
-    steps, rows = max(one["steps"] for one in here), max(one["rows"] for one in here)
+    steps, rows = max(one["steps"] for one in here), [one["rows"] for one in here]
     middle = statistics.median(one["steps"] for one in here)
     batch = statistics.median(one["batch"] for one in here)
     cpu = min(one["cpu_us"] for one in here)
@@ -118,9 +118,9 @@ def main() -> list[Figure]:
         figure("durable steps, two servers, 500 runs at once", steps, "steps/s",
                beside=f"median {middle:,.0f}; {cpu:.0f} us CPU a step",
                value_limit=(">=", 15_000)),
-        figure("  the rows that they are", rows, "rows/s",
-               beside=f"two bare COPY writers {max(bare):,.0f} at {batch:.0f}",
-               ratio=rows / max(bare), ratio_limit=(">=", 0.25)),
+        figure("  the rows that they are, median", statistics.median(rows), "rows/s",
+               beside=f"2 bare writers {statistics.median(bare):,.0f} at {batch:.0f} a batch",
+               ratio=paired(rows, bare), ratio_limit=(">=", 0.25)),
         figure(f"DBOS on the same PostgreSQL, {AT_ONCE} at once", max(there), "steps/s",
                beside=f"ours {steps:,.0f}", ratio=steps / max(there), ratio_limit=(">=", 20)),
     ]  # fmt: skip

@@ -90,8 +90,10 @@ def batuta(runs: int) -> tuple[int, float]:
         models, seed=1, queues=[queue("bank", concurrency=POOL)],
         ended=lambda process, value, error: spent.append(fast.now - process.began),
     )  # fmt: skip
-    for number in range(runs):
-        fast.start(checkout, (number,), {}, f"order-{number}", int(number * 0.3 * SECOND))
+    fast.feed(
+        (int(number * 0.3 * SECOND), checkout, (number,), {}, f"order-{number}")
+        for number in range(runs)
+    )
     fast.run()
     attempts = sum(one.attempts for one in fast.steps.values())
     return attempts, sum(spent) / len(spent) / SECOND

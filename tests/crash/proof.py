@@ -103,7 +103,7 @@ def _check_acknowledged(
 
 def _check_replays(journal: Journal, histories: dict[str, list[Event]]) -> None:
     """A machine that knows nothing comes to the same end from the events alone."""
-    workflows = [thing for thing in vars(application()).values()]
+    workflows = list(vars(application()).values())
     machine = Runs(
         Definitions.of(*workflows), lambda id: partition_of(id, journal.partitions), keep_ended=True
     )

@@ -61,7 +61,8 @@ class Server:
     def spawn(self) -> None:
         """Start the process, and do not wait for it."""
         words = [
-            *self.prefix, sys.executable, "-m", "batuta", "up", str(self.folder), "--port", str(self.port),
+            *self.prefix, sys.executable, "-m", "batuta", "up", str(self.folder),
+            "--port", str(self.port),
             "--state", str(self.state), "--server-name", self.name, "--no-follow",
             *(["--database", self._database] if self._database else []),
         ]  # fmt: skip
@@ -167,6 +168,11 @@ class Server:
                 return found
             time.sleep(0.02)
         raise AssertionError(f"run {id} has not ended: {self.run(id)}\n{self.tail()}")
+
+
+def tell(text: str) -> None:
+    """Say something to whoever reads the test's output."""
+    sys.stdout.write(text + "\n")
 
 
 def encode(body: Any) -> bytes:

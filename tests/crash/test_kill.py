@@ -1,4 +1,4 @@
-"""`kill -9` of one server on SQLite, again and again under load: nothing lost, nothing done twice."""
+"""`kill -9` of one server on SQLite, under load: nothing is lost, nothing done again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.crash.proof import PROJECT, Request, check
-from tests.crash.servers import Load, Server
+from tests.crash.servers import Load, Server, tell
 
 from batuta.kernel.journal import Journal
 from batuta.kernel.sqlite import SqliteJournal
@@ -106,7 +106,7 @@ def test_thirty_kills_lose_nothing_and_repeat_nothing_that_was_recorded(
         found = check(journal, effects, load.acknowledged + pings.acknowledged)
         journal.close()
     except BaseException:
-        print(f"seed {SEED}\n{server.tail()}")
+        tell(f"seed {SEED}\n{server.tail()}")
         raise
     finally:
         load.end()
@@ -114,7 +114,7 @@ def test_thirty_kills_lose_nothing_and_repeat_nothing_that_was_recorded(
     assert all("completed and cannot be signalled" in str(said) for _, said in load.refused)
     assert found["runs"] >= RUNS
     with capsys.disabled():
-        print(f"\n  sqlite, {KILLS} kills: {found}")
+        tell(f"\n  sqlite, {KILLS} kills: {found}")
 
 
 def _await_waits(server: Server, waiting: list[Request]) -> None:

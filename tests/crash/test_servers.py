@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from tests.conformance.postgres import Server as Database
 from tests.crash.proof import OUTCOMES, PROJECT, check, check_performances, everything
-from tests.crash.servers import Load, Performance, Server, performances
+from tests.crash.servers import Load, Performance, Server, performances, tell
 from tests.crash.test_kill import await_end, requests, start
 
 from batuta.kernel.errors import Fenced
@@ -135,15 +135,15 @@ def test_thirty_kills_of_one_or_the_other_lose_nothing(
         found = check(journal, effects, load.acknowledged + pings.acknowledged)
         _check_fenced(journal)
     except BaseException:
-        print(f"seed {SEED}\n{owners(journal)}")
-        print("\n".join(server.tail() for server in servers))
+        tell(f"seed {SEED}\n{owners(journal)}")
+        tell("\n".join(server.tail() for server in servers))
         raise
     finally:
         load.end()
         pings.end()
     assert found["runs"] >= RUNS
     with capsys.disabled():
-        print(f"\n  postgres, two servers, {KILLS} kills: {found}")
+        tell(f"\n  postgres, two servers, {KILLS} kills: {found}")
 
 
 def _check_fenced(journal: PostgresJournal) -> None:
@@ -182,7 +182,7 @@ def test_a_suspended_server_writes_nothing_when_it_wakes_and_goes_on(
         more.finish(20)
         await_end(journal, 20)
     except BaseException:
-        print(f"{owners(journal)}\n{one.tail()}\n{two.tail()}")
+        tell(f"{owners(journal)}\n{one.tail()}\n{two.tail()}")
         raise
     finally:
         load.end()
@@ -205,7 +205,7 @@ def test_a_server_that_joins_gets_partitions_and_no_step_is_repeated(
         load.finish(30)
         await_end(journal, 30)
     except BaseException:
-        print(f"{owners(journal)}\n{one.tail()}")
+        tell(f"{owners(journal)}\n{one.tail()}")
         raise
     finally:
         load.end()
@@ -226,7 +226,7 @@ def test_the_limit_of_a_queue_holds_over_both_servers(
         load.finish(30)
         await_end(journal, 40)
     except BaseException:
-        print("\n".join(server.tail() for server in servers))
+        tell("\n".join(server.tail() for server in servers))
         raise
     finally:
         load.end()

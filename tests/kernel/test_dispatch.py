@@ -46,7 +46,7 @@ def test_priority_is_a_head_start_and_starves_nobody() -> None:
     dispatcher.offer([command("first", "q")], 0)
     dispatcher.offer([command("old", "q", 0), command("new", "q", 15 * S, priority=1)], 0)
     dispatcher.offer([command("soon", "q", 5 * S, priority=1)], 0)
-    order = []
+    order: list[str] = []
     for _ in range(3):
         dispatcher.done("first" if not order else order[-1])
         order += ids(dispatcher.ready(20 * S))

@@ -189,7 +189,7 @@ def test_users_events_go_to_who_handles_every_type() -> None:
         machine.decide = original  # type: ignore[method-assign]
         decision.events.append(into)
 
-    machine.decide = once  # type: ignore[method-assign]
+    machine.decide = once  # type: ignore[method-assign, assignment]
     loop.turn((), ())
     assert machine.others == ["user.made"]
 
@@ -229,8 +229,9 @@ def test_what_was_decided_for_a_lost_partition_is_refused() -> None:
 
 def test_messages_for_partitions_of_others_stay_where_they_are() -> None:
     loop, machine = made()
-    loop.turn((), [Message("m", 7, "add", "s", {"n": 1}, None, 1)])
-    assert loop.begin_commit() is None
+    turn = loop.turn((), [Message("m", 7, "add", "s", {"n": 1}, None, 1)])
+    assert [message.partition for message in turn.batch.messages] == [7]
+    assert not turn.batch.events
     assert machine.sums == {}
 
 

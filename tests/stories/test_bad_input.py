@@ -45,7 +45,8 @@ def failure(run: dict[str, Any]) -> str:
 
 def refused(server: Server, *asked: Any, status: int, text: str, **headers: str) -> None:
     """A request is answered by an error that says what is wrong."""
-    found, answer = server.ask("POST", *asked, **headers)
+    path, body = asked
+    found, answer = server.ask("POST", path, body, 10.0, **headers)
     assert found == status, (found, answer)
     assert text in str(answer), answer
 

@@ -1,4 +1,4 @@
-"""Read by mypy, never run: each line that has to be an error says so, and mypy says if it is none."""
+"""Read by mypy, never run: a line that has to be an error says so; mypy says where it is none."""
 
 from __future__ import annotations
 

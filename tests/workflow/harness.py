@@ -1,4 +1,4 @@
-"""A stage for the machines of workflows: a journal in memory, a clock by hand, a world by script."""
+"""A stage for workflow machines: a journal in memory, a clock by hand, a world by script."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from batuta.kernel.loop import Loop, Turn, partition_of
 from batuta.kernel.sqlite import SqliteJournal
 from batuta.kernel.world import Command, Failure, Outcome
 from batuta.workflow.deliveries import Deliveries
-from batuta.workflow.replay import OF_RUNS
 from batuta.workflow.model import Definitions
+from batuta.workflow.replay import OF_RUNS
 from batuta.workflow.runs import Runs
 from batuta.workflow.schedules import Schedules
 
@@ -117,7 +117,65 @@ def failed(command: str, failure: Failure) -> Outcome:
     return Outcome(command, failure=failure, detail={"bases": bases_by_name(failure.type)})
 
 
-class Stage:
+class Journalled:
+    """What a test reads from the journal of a stage."""
+
+    journal: SqliteJournal
+
+    def events(self, id: str = "run") -> list[Event]:
+        """The whole history of a subject."""
+        return list(self.journal.histories([id]))
+
+    def types(self, id: str = "run") -> list[str]:
+        return [event.type for event in self.events(id)]
+
+    def last(self, id: str = "run") -> Event:
+        """The last event of a run; users' events may have the same subject, as its delivery has."""
+        return [e for e in self.events(id) if e.type.startswith(OF_RUNS)][-1]
+
+    def result(self, id: str = "run") -> Any:
+        """The recorded result of a run that completed."""
+        last = self.last(id)
+        assert last.type == "run.completed", f"{last.type} {last.data}"
+        return last.data["result"]
+
+    def error(self, id: str = "run") -> dict[str, Any]:
+        """The recorded error of a run that failed."""
+        last = self.last(id)
+        assert last.type == "run.failed", f"{last.type} {last.data}"
+        error: dict[str, Any] = last.data["error"]
+        return error
+
+    def record(self, id: str = "run", kind: str = "run") -> Record:
+        record = self.journal.record(kind, id)
+        assert record is not None
+        return record
+
+    def status(self, id: str = "run") -> str:
+        return self.record(id).status
+
+    def done(self, id: str = "run") -> list[str]:
+        """Names of the steps that were performed to a good end, in order."""
+        asked = {e.command: e.data["name"] for e in self.events(id) if e.type == "step.asked"}
+        return [asked[e.command] for e in self.events(id) if e.type == "step.completed"]
+
+    def attempts(self, name: str) -> int:
+        """How often a step was really begun, crashes included."""
+        return sum(
+            1
+            for event in self.journal.read(limit=1_000_000)
+            if event.type == "step.asked" and event.data["name"] == name
+        )
+
+    def whole(self) -> list[tuple[Any, ...]]:
+        """Everything in the journal, for comparing two stages."""
+        return [
+            (e.type, e.subject, e.data, e.cause_seq, e.time, e.command)
+            for e in self.journal.read(limit=1_000_000)
+        ]
+
+
+class Stage(Journalled):
     """A system without asyncio: what `real.System` does with the loop, one thing at a time.
 
     Parameters
@@ -249,9 +307,7 @@ class Stage:
 
     def message(self, type: str, subject: str, /, **data: Any) -> Message:
         """A message as a user's request makes one."""
-        return Message(
-            self.hands.new_id(), 0, type, subject, data, None, self.hands.time
-        )
+        return Message(self.hands.new_id(), 0, type, subject, data, None, self.hands.time)
 
     def ask(self, type: str, subject: str, /, **data: Any) -> dict[str, Any]:
         """Ask for something, and see it answered; raises what it is refused with."""
@@ -297,53 +353,6 @@ class Stage:
         self.hands.answers[command.id] = outcome
         self.settle()
 
-    # -- looking ---------------------------------------------------------------------------
-
-    def events(self, id: str = "run") -> list[Event]:
-        """The whole history of a subject."""
-        return list(self.journal.histories([id]))
-
-    def types(self, id: str = "run") -> list[str]:
-        return [event.type for event in self.events(id)]
-
-    def last(self, id: str = "run") -> Event:
-        """The last event of a run; users' events may have the same subject, as its delivery has."""
-        return [e for e in self.events(id) if e.type.startswith(OF_RUNS)][-1]
-
-    def result(self, id: str = "run") -> Any:
-        """The recorded result of a run that completed."""
-        last = self.last(id)
-        assert last.type == "run.completed", f"{last.type} {last.data}"
-        return last.data["result"]
-
-    def error(self, id: str = "run") -> dict[str, Any]:
-        """The recorded error of a run that failed."""
-        last = self.last(id)
-        assert last.type == "run.failed", f"{last.type} {last.data}"
-        error: dict[str, Any] = last.data["error"]
-        return error
-
-    def record(self, id: str = "run", kind: str = "run") -> Record:
-        record = self.journal.record(kind, id)
-        assert record is not None
-        return record
-
-    def status(self, id: str = "run") -> str:
-        return self.record(id).status
-
-    def done(self, id: str = "run") -> list[str]:
-        """Names of the steps that were performed to a good end, in order."""
-        asked = {e.command: e.data["name"] for e in self.events(id) if e.type == "step.asked"}
-        return [asked[e.command] for e in self.events(id) if e.type == "step.completed"]
-
-    def attempts(self, name: str) -> int:
-        """How often a step was really begun, crashes included."""
-        return sum(
-            1
-            for event in self.journal.read(limit=1_000_000)
-            if event.type == "step.asked" and event.data["name"] == name
-        )
-
     def query(self, name: str, *args: Any, id: str = "run") -> Any:
         """What a run answers, as `real.System` asks it."""
         run = self.runs.runs.get(id)
@@ -353,13 +362,6 @@ class Stage:
         assert run is not None
         assert run.program is not None
         return run.program.queries[name](*args)
-
-    def whole(self) -> list[tuple[Any, ...]]:
-        """Everything in the journal, for comparing two stages."""
-        return [
-            (e.type, e.subject, e.data, e.cause_seq, e.time, e.command)
-            for e in self.journal.read(limit=1_000_000)
-        ]
 
 
 Story = Callable[[Stage], None]

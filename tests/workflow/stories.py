@@ -7,6 +7,8 @@ from dataclasses import field as of
 from datetime import datetime
 from typing import Any
 
+from tests.workflow.harness import HOLD, Stage, Story
+
 from batuta import (
     Cancelled,
     Event,
@@ -33,7 +35,6 @@ from batuta import (
     uuid,
     workflow,
 )
-from tests.workflow.harness import HOLD, Stage, Story
 
 
 @step
@@ -113,9 +114,13 @@ async def nested() -> list[Any]:
         a = await one()
         return await gather(double(a), double(a + 1))
 
+    async def never() -> int:
+        await sleep("1 day")
+        return 0
+
     async def right() -> tuple[int, int]:
         await sleep("5s")
-        return await race(sleep("1 day"), double(8))  # type: ignore[return-value]
+        return await race(never(), double(8))
 
     a, b, c, d = await gather(left(), right(), gather(one(), one()), timeout(one(), "5s"))
     return [list(a), list(b), list(c), d]
@@ -169,6 +174,7 @@ async def waits() -> list[Any]:
     first = await signal("go", int)
     await sleep("10s")
     second = await signal("go", int)
+    third = "some"
     try:
         await signal("never", within="1 day")
     except TimedOut:
@@ -333,7 +339,8 @@ STORIES = [
     Told("continue", (counts,), _counts_story, {"run~3": 6}),
     Told("cancel", (cancellable,), _cancel_story, {"run": "cancelled"}),
     Told(
-        "rules", (marks, reward), _plain(marks), {"run": "run/2 True", "reward:run/3": {"total": 3}},
+        "rules", (marks, reward), _plain(marks),
+        {"run": "run/2 True", "reward:run/3": {"total": 3}},
         {"flaky": [*[ValueError("x")] * 4, "a", "b"]},
     ),
     Told("schedule", (hourly,), _hours_story, {}),

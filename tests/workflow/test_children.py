@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.workflow.harness import HOLD, Stage
 
 from batuta import (
     BatutaError,
@@ -19,7 +20,6 @@ from batuta import (
     step,
     workflow,
 )
-from tests.workflow.harness import HOLD, Stage
 
 KILLS = pytest.mark.parametrize(("restart", "idle_max"), [(0, 1000), (1, 1000), (0, 0), (2, 1)])
 

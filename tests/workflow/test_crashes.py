@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from tests.workflow.harness import Stage
 from tests.workflow.stories import STORIES, Told
 

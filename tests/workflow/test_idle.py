@@ -6,11 +6,11 @@ import tracemalloc
 from typing import Any
 
 import pytest
+from tests.workflow.harness import BEGIN, HOLD, S, Stage
 
 from batuta import event, query, queue, signal, sleep, step, workflow
 from batuta.kernel.event import Event, Record
 from batuta.kernel.journal import Batch
-from tests.workflow.harness import BEGIN, HOLD, S, Stage
 
 SLEEPERS = 20_000
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from tests.workflow.harness import HOLD, Stage
 
 from batuta import (
     Cancelled,
@@ -21,7 +23,6 @@ from batuta import (
     workflow,
 )
 from batuta.kernel.world import Outcome
-from tests.workflow.harness import HOLD, Stage
 
 KILLS = pytest.mark.parametrize("restart", [0, 1, 3])
 
@@ -272,10 +273,8 @@ def test_a_workflow_that_never_waits_and_one_that_fails_at_once() -> None:
 def test_a_workflow_that_swallows_every_refusal_is_ended() -> None:
     async def stubborn() -> None:
         while True:
-            try:
+            with suppress(Exception):
                 await a()
-            except Exception:  # noqa: S110
-                pass
 
     assert play(stubborn, operations_max=50).error()["type"] == "batuta:TooManyOperations"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.workflow.harness import HOLD, Stage, raised
 
 from batuta import (
     Cancelled,
@@ -19,7 +20,7 @@ from batuta import (
     workflow,
 )
 from batuta.kernel.errors import Conflict, NotFound
-from tests.workflow.harness import HOLD, Stage
+from batuta.kernel.world import Outcome
 
 KILLS = pytest.mark.parametrize("restart", [0, 1])
 
@@ -193,7 +194,7 @@ def test_branches_beside_the_failed_one_are_kept(restart: int) -> None:
     async def flow() -> list[int]:
         return list(await gather(one(), two(), three()))
 
-    script = {"one": [1], "two": [HOLD, 2], "three": [HOLD]}
+    script: dict[str, list[Any]] = {"one": [1], "two": [HOLD, 2], "three": [HOLD]}
     stage = Stage(flow, script=script, restart_every=restart)
     stage.start(flow)
     stage.settle()
@@ -208,9 +209,6 @@ def test_branches_beside_the_failed_one_are_kept(restart: int) -> None:
 
 
 def test_outcomes_and_signals_of_the_failing_turn_are_kept() -> None:
-    from batuta.kernel.world import Outcome
-    from tests.workflow.harness import raised
-
     @workflow
     async def flow() -> list[Any]:
         numbers = await gather(one(), two())
@@ -227,12 +225,13 @@ def test_outcomes_and_signals_of_the_failing_turn_are_kept() -> None:
     )
     assert stage.status() == "failed"
     stage.ask("run.retry", "run")
+    stage.settle()
+    if "run/1.0.1" in stage.hands.performing:  # its outcome was not recorded: the same id again
+        stage.finish("one", 11)
     stage.play()
     assert stage.result() == [11, 2, "kept"]
     assert stage.attempts("one") == 1
-    stage.restart()
-    assert stage.query  # the whole history still folds:
-    assert stage.runs.restore(stage.events()) is None
+    assert stage.runs.restore(stage.events()) is None  # the whole history still folds to its end
 
 
 def test_a_failure_of_the_workflow_itself_is_retried_with_its_code_put_right() -> None:
@@ -264,7 +263,7 @@ def test_a_caught_failure_is_not_where_it_failed() -> None:
             await two()
         await three()
 
-    script = {"one": [ValueError("caught")], "three": [ValueError("x"), 3]}
+    script: dict[str, list[Any]] = {"one": [ValueError("caught")], "three": [ValueError("x"), 3]}
     stage = Stage(flow, script=script)
     stage.run(flow)
     stage.ask("run.retry", "run")
@@ -284,9 +283,9 @@ def test_a_compensated_run_is_not_retried() -> None:
     stage.run(flow)
     with pytest.raises(Conflict, match="compensated"):
         stage.ask("run.retry", "run")
+    other = Stage(quick)
+    other.run(quick)
     with pytest.raises(Conflict, match="completed"):
-        other = Stage(quick)
-        other.run(quick)
         other.ask("run.retry", "run")
 
 

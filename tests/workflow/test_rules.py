@@ -1,14 +1,14 @@
-"""Rules: each matching event once at least, in order per subject, until it is dealt with or dead."""
+"""Rules: each matching event at least once, in order per subject, until it is done or dead."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-
-from batuta import Event, continue_as_new, field, on, retry, sleep, step, workflow
-from batuta.kernel.errors import Conflict, NotFound
 from tests.workflow.harness import HOLD, Stage
+
+from batuta import Event, continue_as_new, emit, field, on, retry, sleep, step, workflow
+from batuta.kernel.errors import Conflict, NotFound
 
 KILLS = pytest.mark.parametrize("restart", [0, 1, 2])
 
@@ -154,8 +154,6 @@ def test_a_chain_of_rules_has_its_causes() -> None:
 
 
 def test_reserved_types_cannot_be_emitted() -> None:
-    from batuta import emit
-
     @workflow
     async def forges() -> Any:
         await emit("run.completed", subject="other", data={"result": 1})

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from tests.workflow.harness import S, Stage
 
 from batuta import cron, every, workflow
-from tests.workflow.harness import S, Stage
 
 HOUR = 3600
 

@@ -12,10 +12,10 @@ from uuid import UUID
 
 import pytest
 from pydantic import BaseModel
+from tests.workflow.harness import HOLD, S, Stage
 
 from batuta import NotRetryable, StepFailed, TimedOut, retry, sh, sleep, step, workflow
 from batuta.kernel.world import Failure
-from tests.workflow.harness import HOLD, S, Stage
 
 
 class Colour(enum.Enum):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from tests.workflow.harness import S, Stage
 
 from batuta import (
     TimedOut,
@@ -22,7 +23,6 @@ from batuta import (
     workflow,
 )
 from batuta.kernel.errors import BatutaError, Conflict, NotFound
-from tests.workflow.harness import S, Stage
 
 KILLS = pytest.mark.parametrize("restart", [0, 1])
 
@@ -146,9 +146,7 @@ def test_events_by_subject_condition_and_limit(restart: int, idle_max: int) -> N
     @workflow
     async def flow(subject: str) -> Any:
         try:
-            met = await event(
-                "parcel", subject=subject, where=field("data.n") > 1, within="1 day"
-            )
+            met = await event("parcel", subject=subject, where=field("data.n") > 1, within="1 day")
         except TimedOut:
             return "late"
         return [met.type, met.subject, met.id, met.data["n"], met.time.year]
@@ -255,9 +253,7 @@ def test_arguments_of_the_next_run_are_checked() -> None:
 
 @KILLS
 @pytest.mark.parametrize("idle_max", [0, 1000])
-def test_a_deadline_cancels_with_cleanup_and_ends_as_timed_out(
-    restart: int, idle_max: int
-) -> None:
+def test_a_deadline_cancels_with_cleanup_and_ends_as_timed_out(restart: int, idle_max: int) -> None:
     @workflow(deadline="1 day")
     async def flow() -> None:
         try:

@@ -15,8 +15,7 @@ from batuta.cli.storage import make_state
 from batuta.kernel.errors import JournalLocked
 from batuta.kernel.journal import Journal, Lease
 from batuta.real.output import LogFiles
-from batuta.real.ownership import lives_here
-from batuta.real.ownership import is_dead
+from batuta.real.ownership import is_dead, lives_here
 from batuta.real.system import System
 
 T = TypeVar("T")

@@ -158,6 +158,13 @@ class Committer:
             return
         self._write(turn)
 
+    async def written(self, limit_s: float) -> None:
+        """Wait until everything that is decided by now is durable, at most so long."""
+        until, goal = self._aio.time() + limit_s, self.commits + 2
+        await asyncio.sleep(2 * HOLD_S)
+        while self.busy and self.commits < goal and self._aio.time() < until:
+            await asyncio.sleep(HOLD_S)
+
     async def drain(self) -> None:
         """Write what is open, and wait until no commit is under way."""
         self.closing = True

@@ -35,7 +35,6 @@ class Server(Protocol):
     def own(self, epochs: Mapping[int, int]) -> None: ...
     def perform(self, command: Command) -> None: ...
     def schedule(self) -> None: ...
-    def resume(self) -> None: ...
     async def written(self, limit_s: float) -> None: ...
 
 
@@ -67,12 +66,12 @@ class Sharing:
         self._ownership = Ownership(journal, owner, clock, lease_s, is_dead, DRAIN_S)
         self._claims = Claims(journal, owner, clock, int(lease_s * 1e9))
         self._claiming = False
-        self._journal = journal
-        self._owner = owner
+        self._late: list[Command] = []
 
     async def begin(self) -> Mapping[int, int]:
         """Own what can be had: partition -> epoch. Raises `JournalLocked`, `JournalError`."""
         epochs = await self._there(self._ownership.begin)
+        self._late = []  # a new loop asks for them again
         self._confirm()
         return epochs
 
@@ -80,9 +79,21 @@ class Sharing:
         """Give everything up."""
         await self._there(self._ownership.end)
 
-    def sure(self) -> bool:
-        """Whether the leases surely run: not after this process was suspended for long."""
-        return self._alone or self._clock.now() < self._ownership.until
+    def holds(self, command: Command) -> bool:
+        """Whether a command has to wait: after this process was suspended for long its
+        partition may be another server's, and nothing begins until that is known."""
+        if self._alone or self._clock.now() < self._ownership.until:
+            return False
+        self._late.append(command)
+        return True
+
+    def _resume(self) -> None:
+        late, self._late = self._late, []
+        for command in late:
+            if command.cause.partition in self._server.loop.epochs:
+                self._server.perform(command)
+            else:
+                self._server.loop.dispatcher.done(command.id)
 
     def tasks(self) -> list[asyncio.Task[None]]:
         """What goes on as long as the server runs."""
@@ -117,7 +128,7 @@ class Sharing:
                 server.own(epochs)
             self._confirm()
             self._rest()
-            server.resume()
+            self._resume()
 
     async def _pause(self) -> None:
         """Wait until it is time to renew, or there is something else to do."""

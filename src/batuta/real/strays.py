@@ -22,21 +22,10 @@ class Strays:
         self._outcomes: dict[str, Outcome] = {}
         self._disowned: set[str] = set()
         self._again: dict[str, Command] = {}
-        self._late: list[Command] = []
 
     def keep(self, outcomes: Iterable[Outcome]) -> None:
         """The commit of these outcomes failed; whoever asks for them again gets them."""
         self._outcomes = {outcome.command: outcome for outcome in outcomes}
-        self._late = []
-
-    def wait(self, command: Command) -> None:
-        """Its partition may be another server's by now: it has to wait until that is known."""
-        self._late.append(command)
-
-    def late(self) -> list[Command]:
-        """What waited for that."""
-        late, self._late = self._late, []
-        return late
 
     def perform(self, command: Command) -> Outcome | None:
         """Begin with a command, unless it is under way; an outcome that is there already."""

@@ -18,12 +18,13 @@ from batuta.kernel.event import Event, Message
 from batuta.kernel.journal import Journal
 from batuta.kernel.loop import Loop, Turn, partition_of
 from batuta.kernel.world import Command, Outcome
-from batuta.real.committer import HOLD_S, Committer
+from batuta.real.committer import Committer
 from batuta.real.following import Following
+from batuta.real.foreign import Foreign
 from batuta.real.inbox import Inbox
 from batuta.real.output import LogSink
 from batuta.real.ownership import is_dead, owner_name
-from batuta.real.sharing import Sharing, cursor, cursors
+from batuta.real.sharing import Sharing
 from batuta.real.strays import Strays
 from batuta.real.upkeep import forget
 from batuta.real.validate import validate
@@ -32,12 +33,10 @@ from batuta.workflow.deliveries import Deliveries
 from batuta.workflow.model import Definitions
 from batuta.workflow.runs import Runs
 from batuta.workflow.schedules import Schedules
-from batuta.workflow.verbs import RESERVED
 
 log = logging.getLogger("batuta")
 
 REGAIN_S = 0.5
-CURSOR_S = 1.0
 
 
 class Project(Protocol):
@@ -107,7 +106,7 @@ class System:
             self, journal, self._writer, self.clock, self.owner, lease_s, is_dead
         )
         self._inbox = Inbox(journal, lambda: self.loop.epochs, self._hand)
-        self._foreign: asyncio.Task[None] | None = None
+        self._foreign = Foreign(self, journal, self.clock, lambda event: self._runs.observe(event))
 
     # -- life ------------------------------------------------------------------------------
 
@@ -144,6 +143,7 @@ class System:
         self._committer = Committer(
             self.loop, self._writer, self._committed, self._refuse, self._reset
         )
+        self.written = self._committer.written
         self._sharing.equip()
 
     def own(self, epochs: Mapping[int, int]) -> None:
@@ -152,23 +152,19 @@ class System:
         self.loop.own(epochs)
         self._strays.disown(epochs)
         if gained and self.journal.partitions > 1:
-            after = cursors(self.journal, gained)
-            if self._foreign is not None:
-                self._foreign.cancel()
-                after = min(after, cursors(self.journal, list(epochs)))
-            self._foreign = self._aio.create_task(self._watch_foreign(after))
+            self._foreign.restart(gained, list(epochs))
         self.schedule()
 
     async def stop(self, grace_s: float = 0.0) -> None:
         """End: what is in flight may finish within the grace, the rest goes on at the next
         start. Everything that was acknowledged is in the journal already."""
         self._stopping = True
-        tasks = [*self._tasks, *([self._foreign] if self._foreign is not None else [])]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._foreign.end()
         await self.world.close(grace_s)
-        self._turn()
+        self.turn()
         await self._committer.drain()
         if self._wake is not None:
             self._wake.cancel()
@@ -194,15 +190,16 @@ class System:
 
     def _come_back(self, outcomes: list[Outcome]) -> None:
         self._outcomes.extend(self._strays.sift(outcomes, self.loop))
-        self._turn()
+        self.turn()
 
     def schedule(self) -> None:
         """Have a turn soon."""
         if not self._scheduled:
             self._scheduled = True
-            self._aio.call_soon(self._turn)
+            self._aio.call_soon(self.turn)
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """Fold what came in, begin what may begin, write."""
         self._scheduled = False
         outcomes, self._outcomes = self._outcomes, []
         messages: list[Message] = []
@@ -218,8 +215,7 @@ class System:
 
     def perform(self, command: Command) -> None:
         """Begin with a command. After a reset the world may still be busy with it."""
-        if not self._sharing.sure():
-            self._strays.wait(command)
+        if self._sharing.holds(command):
             return
         outcome = self._strays.perform(command)
         if outcome is not None:
@@ -295,22 +291,6 @@ class System:
 
     # -- other servers ---------------------------------------------------------------------
 
-    def resume(self) -> None:
-        """The leases are sure again: begin with what had to wait for that."""
-        for command in self._strays.late():
-            if command.cause.partition in self.loop.epochs:
-                self.perform(command)
-            else:
-                self.loop.dispatcher.done(command.id)
-
-    async def written(self, limit_s: float) -> None:
-        """Wait until everything that is decided by now is durable, at most so long."""
-        committer, until = self._committer, self._aio.time() + limit_s
-        goal = committer.commits + 2
-        await asyncio.sleep(2 * HOLD_S)
-        while committer.busy and committer.commits < goal and self._aio.time() < until:
-            await asyncio.sleep(HOLD_S)
-
     def _hand(self, messages: list[Message]) -> None:
         self._messages.extend(messages)
         self.schedule()
@@ -333,20 +313,6 @@ class System:
         else:
             if not future.done():
                 future.set_result(reply)
-
-    async def _watch_foreign(self, after: int) -> None:
-        """Users' events that other servers wrote and runs of ours may wait for. Our own come by
-        here a second time and meet nothing: which are whose, a lease that moved cannot tell."""
-        noted = self._aio.time()
-        async for event in self.follow(after):
-            if not event.type.startswith(RESERVED):
-                self._runs.observe(event)
-                self.schedule()
-            if self._aio.time() > noted + CURSOR_S:
-                noted = self._aio.time()
-                self._turn()
-                now = self.clock.now()
-                self.loop.write([cursor(part, event.seq, now) for part in self.loop.epochs])
 
     # -- what server and command line use --------------------------------------------------
 

@@ -6,8 +6,10 @@ of whole servers, and comes to the same times; a run costs microseconds instead 
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterable
+import gc
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import blake2b
+from heapq import heappop, heappush
 from typing import Any
 
 from batuta.common.duration import SECOND
@@ -17,19 +19,37 @@ from batuta.kernel.dispatch import Queue
 from batuta.kernel.errors import Cancelled, TimedOut
 from batuta.kernel.world import Failure
 from batuta.simulate.lane import Lane
-from batuta.simulate.models import MISSING, TIMED_OUT, ArrivalModel, Models, StepModel, bases, luck
+from batuta.simulate.models import (
+    MISSING,
+    SCALE,
+    TIMED_OUT,
+    ArrivalModel,
+    Models,
+    StepModel,
+    bases,
+    luck,
+    three,
+)
 from batuta.simulate.placeholder import placeholder, result_placeholder
 from batuta.simulate.process import Process
 from batuta.simulate.world import BUILTIN_RESULTS, value_of
-from batuta.workflow.ask import Ask, Call, ChildCall, EventWait, Expiry, SignalWait, Sleep
+from batuta.workflow.ask import Ask, Call, ChildCall, EventWait, Expiry, SignalWait, Sleep, active
 from batuta.workflow.failure import revive, revive_child
-from batuta.workflow.program import Joining
+from batuta.workflow.program import Branch, Joining
 from batuta.workflow.run import failure_data
 
-START, ENDED, FAILED, RETRY, TIMER, EXPIRED, ARRIVED, DEADLINE, OPEN, BORN = range(10)
+ENDED, START, FAILED, RETRY, TIMER, EXPIRED, ARRIVED, DEADLINE, OPEN, BORN, FED = range(11)
+
+FOREVER = 1 << 62
+IMMUTABLE = (type(None), bool, int, float, str, bytes)
+LATE = 1 << 60
+"""Added to the number of a time limit: what falls on the same instant comes before it."""
 
 Entry = tuple[int, int, int, Any, Any, Any]
 """(time, number, what happens, process, ask, detail)"""
+
+Start = tuple[int, Any, tuple[Any, ...], dict[str, Any], str]
+"""(time in ns, workflow, its arguments, by name, the run's id)"""
 
 Ended = Callable[[Process, Any, BaseException | None], None]
 
@@ -38,18 +58,25 @@ class Step:
     """What is known about a step in a simulation, and what came of it so far."""
 
     __slots__ = (
-        "attempts", "calls", "failures", "lane", "limit", "model", "name", "retried",
-        "retry", "running", "waiting",
+        "attempts", "failures", "fixed", "lane", "limit", "model", "name", "paused", "retries",
+        "retry", "running", "sample", "tail", "value", "waiting",
     )  # fmt: skip
 
     def __init__(self, step: Any, model: StepModel, lane: Lane | None) -> None:
         self.name: str = step.name
+        self.tail = f"\0{step.name}\0"
+        self.sample = model.duration.sample
         self.model = model
         self.lane = lane
         self.retry = step.retry
         self.limit = None if step.timeout_s is None else int(step.timeout_s * SECOND)
-        self.calls = self.attempts = self.running = self.waiting = self.retried = 0
+        self.attempts = self.retries = self.running = self.waiting = self.paused = 0
         self.failures: dict[str, int] = {}
+        self.value = model.value
+        if self.value is MISSING and not model.run and hasattr(step, "fn"):
+            self.value = result_placeholder(step.fn)
+        # A value that cannot be changed by whoever gets it is made once.
+        self.fixed = not model.run and isinstance(self.value, IMMUTABLE)
 
 
 class Fast:
@@ -77,6 +104,7 @@ class Fast:
     ) -> None:
         self.models = models
         self.seed = seed
+        self._seed = f"{seed}\0"
         self.now = start
         self.operations_max = operations_max
         self.steps: dict[Any, Step] = {}
@@ -91,6 +119,17 @@ class Fast:
 
     # -- from outside ----------------------------------------------------------------------
 
+    def feed(self, starts: Iterator[Start]) -> None:
+        """Start runs one after the other, in order of time."""
+        start = next(starts, None)
+        if start is not None:
+            at, workflow, args, kwargs, run = start
+            self._push(at, FED, None, None, ((workflow, args, kwargs, run), starts))
+
+    def _fed(self, process: Any, ask: Any, detail: Any) -> None:
+        self.feed(detail[1])
+        self._start(process, ask, detail[0])
+
     def start(
         self, workflow: Any, args: tuple[Any, ...], kwargs: dict[str, Any], run: str, at: int
     ) -> None:
@@ -99,27 +138,95 @@ class Fast:
 
     def run(self, until: int | None = None) -> None:
         """Let time pass until nothing is going to happen any more, or up to a time, ns."""
-        heap, pop, acts = self._heap, heapq.heappop, self._acts()
+        before, threshold = (active.program, active.branch), gc.get_threshold()
+        # Nearly everything here is freed by its count of references; looking for cycles among
+        # a million waiting runs again and again would take most of the time.
+        gc.set_threshold(200_000, 50, 1000)
+        try:
+            self._run(FOREVER if until is None else until)
+        finally:
+            gc.set_threshold(*threshold)
+            active.program, active.branch = before
+
+    def _run(self, until: int) -> None:
+        heap, pop, acts, steps = self._heap, heappop, self._acts(), self.steps
         while heap:
-            if until is not None and heap[0][0] > until:
-                return
-            time, number, what, process, ask, detail = pop(heap)
+            entry = pop(heap)
+            time, number, what, process, ask, detail = entry
             if ask is not None and ask.due != number:
                 continue  # it was dropped
+            if time > until:
+                heappush(heap, entry)
+                return
             self.now = time
-            acts[what](process, ask, detail)
+            if what:
+                active.program = None
+                acts[what](process, ask, detail)
+                continue
+            # A step succeeded: by far the most frequent thing, so its way is short.
+            step = steps.get(ask.step)
+            branch = ask.cause
+            if step is None or not step.fixed or type(branch) is not Branch or branch.sagas:
+                active.program = None
+                self._complete(process, ask, detail)
+                continue
+            queued = 0
+            if step.lane is not None:
+                queued = ask.command or 0
+                ask.undoes = False
+                step.lane.running -= 1
+                if step.lane.waiting:
+                    self._open(None, None, step.lane)
+            process.path = (ask.asked, step.name, detail, queued, 0)
+            self._resume(process, branch, step.value)
+
+    def _resume(self, process: Process, branch: Branch, value: Any) -> None:
+        """A branch goes on; `Program._drive` with the frequent case written out."""
+        active.program, active.branch = process, branch
+        branch.at = None
+        try:
+            ask: Any = branch.coro.send(value)
+        except StopIteration as stop:
+            process.finish(branch, stop.value, None)
+        except BaseException as raised:
+            process.finish(branch, None, raised)
+        else:
+            step = self.steps.get(ask.step) if type(ask) is Call else None
+            if step is None or ask.key or branch.postponed is not None:
+                process.go_on(branch, ask)
+            else:
+                branch.count = count = branch.count + 1
+                ask.key = f"{branch.scope}{count}"
+                branch.at = ask
+                ask.cause = branch
+                ask.asked = process.path
+                ask.attempt = 1
+                ask.undoes = False  # a compensation's own mark: here it says who has a place
+                lane = step.lane
+                if lane is None:
+                    self._go(process, ask, step)
+                elif lane.running < lane.most and not lane.waiting:
+                    lane.running += 1
+                    ask.undoes = True
+                    self._go(process, ask, step)
+                else:
+                    self._attempt(process, ask, step)
+                return
+        if process.ended:
+            self._close(process)
 
     def _acts(self) -> list[Callable[[Any, Any, Any], None]]:
         return [
-            self._start, self._complete, self._fail, self._retry, self._pass, self._expire,
+            self._complete, self._start, self._fail, self._retry, self._pass, self._expire,
             self._pass, self._overdue, self._open, self.born,
+            self._fed,
         ]  # fmt: skip
 
     def _push(self, at: int, what: int, process: Any, ask: Any, detail: Any = None) -> None:
         self._count = number = self._count + 1
         if ask is not None:
             ask.due = number
-        heapq.heappush(self._heap, (at, number, what, process, ask, detail))
+        heappush(self._heap, (at, number, what, process, ask, detail))
 
     # -- runs ------------------------------------------------------------------------------
 
@@ -201,7 +308,6 @@ class Fast:
             step = self.steps.get(ask.step)
             if step is None:
                 step = self._known(ask.step)
-            step.calls += 1
             ask.attempt = 1
             ask.undoes = False
             self._attempt(process, ask, step)
@@ -233,18 +339,25 @@ class Fast:
 
     def _go(self, process: Process, ask: Any, step: Step) -> None:
         """An attempt begins: how it goes is drawn."""
-        name = step.name
-        taken, failure = step.model.draw(
-            luck(self.seed, f"{process.run}/{ask.key}", name, ask.attempt)
-        )
-        if step.limit is not None and taken > step.limit:
-            taken, failure = step.limit, TIMED_OUT
+        model, attempt = step.model, ask.attempt
+        # The same as `model.draw(luck(…))`, written out.
+        key = f"{self._seed}{process.run}/{ask.key}{step.tail}{attempt}"
+        drawn = three(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=24).digest())
+        if model.fail and (drawn[1] >> 11) * SCALE < model.fail:
+            taken, failure = model.draw(drawn)
+        else:
+            taken, failure = step.sample((drawn[0] >> 11) * SCALE), None
+        limit = step.limit
+        if limit is not None and taken > limit:
+            taken, failure = limit, TIMED_OUT
         step.attempts += 1
         step.running += taken
-        self._count = number = self._count + 1
-        ask.due = number
-        what = ENDED if failure is None else FAILED
-        heapq.heappush(self._heap, (self.now + taken, number, what, process, ask, (failure, taken)))
+        self._count = ask.due = number = self._count + 1
+        if failure is None:
+            heappush(self._heap, (self.now + taken, number, ENDED, process, ask, taken))
+        else:
+            detail = failure, taken
+            heappush(self._heap, (self.now + taken, number, FAILED, process, ask, detail))
 
     def _leave(self, lane: Lane) -> None:
         lane.leave()
@@ -274,28 +387,23 @@ class Fast:
         if step.lane is not None:
             ask.undoes = False
             self._leave(step.lane)
-        ran = detail[1]
+        ran: int = detail
         process.path = (ask.asked, step.name, ran, ask.command or 0, 0)
-        model = step.model
         try:
-            value, error = self._value(ask, model), None
+            value = self._value(ask, step)
         except Exception as raised:  # the user's own function, called by the model
             self._failed(process, ask, step, failure_of(raised), ran)
             return
-        process.answer(ask, value, error)
-        if process.ended:
-            self._close(process)
+        self._answer(process, ask, value, None)
 
-    def _value(self, ask: Any, model: StepModel) -> Any:
-        value = model.value
-        if value is not MISSING and not model.run and not callable(value):
-            return value
+    def _value(self, ask: Any, known: Step) -> Any:
+        if known.fixed:
+            return known.value
         step = ask.step
-        if not hasattr(step, "fn"):
-            return placeholder(BUILTIN_RESULTS.get(step.kind, Any)) if value is MISSING else value
-        if value is MISSING and not model.run:
-            return result_placeholder(step.fn)
-        return value_of(model, step, ask.args, ask.kwargs)
+        if hasattr(step, "fn"):
+            return value_of(known.model, step, ask.args, ask.kwargs)
+        value = known.value
+        return placeholder(BUILTIN_RESULTS.get(step.kind, Any)) if value is MISSING else value
 
     def _fail(self, process: Process, ask: Any, detail: Any) -> None:
         step = self._known_again(ask.step)
@@ -316,7 +424,8 @@ class Fast:
         if failure.retryable and step.retry.allows(kind, bases(kind), attempt):
             chance = u(0, process.run, ask.key, attempt, "retry")
             pause = step.retry.delay(attempt, chance)
-            step.retried += pause
+            step.paused += pause
+            step.retries += 1
             # A failed attempt is on the way as well: it was being tried again all the time.
             ask.asked = (ask.asked, step.name, 0, queued, ran + pause)
             self._push(self.now + pause, RETRY, process, ask)
@@ -376,7 +485,10 @@ class Fast:
         expiry = joining.expiry = Expiry(within)
         expiry.cause = joining  # type: ignore[assignment]
         expiry.asked = process.path  # type: ignore[assignment]
-        self._push(self.now + within, TIMER, process, expiry, ("time limit", self.now, None))
+        self._count += 1
+        expiry.due = number = self._count + LATE
+        detail = ("time limit", self.now, None)
+        heappush(self._heap, (self.now + within, number, TIMER, process, expiry, detail))
 
     def signal(self, process: Process, ask: SignalWait[Any]) -> None:
         """A run waits for a signal."""

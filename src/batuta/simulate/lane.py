@@ -8,29 +8,33 @@ from typing import Any
 
 from batuta.kernel.dispatch import PRIORITY_HEADSTART, Queue
 
+FOREVER = 1 << 62
 Waiting = tuple[int, int, Any, Any]
 
 
 class Lane:
     """One queue: what runs, what waits, when the last ones began."""
 
-    __slots__ = ("_began", "_count", "_queue", "_waiting", "running")
+    __slots__ = ("_began", "_count", "_queue", "most", "running", "waiting")
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
-        self._waiting: list[Waiting] = []
+        self.waiting: list[Waiting] = []
         self._began: deque[int] = deque()
         self._count = 0
         self.running = 0
+        concurrency = FOREVER if queue.concurrency is None else queue.concurrency
+        self.most = concurrency if queue.rate is None else 0
+        """How many may run where nothing else limits it; 0 where a rate does."""
 
     def enter(self, now: int, priority: int, process: Any, ask: Any) -> bool:
         """Whether it may begin at once; else it waits."""
-        if not self._waiting and self._may_begin(now):
+        if not self.waiting and self._may_begin(now):
             self._begin(now)
             return True
         self._count += 1
         order = now - priority * PRIORITY_HEADSTART
-        heapq.heappush(self._waiting, (order, self._count, process, ask))
+        heapq.heappush(self.waiting, (order, self._count, process, ask))
         return False
 
     def leave(self) -> None:
@@ -39,8 +43,8 @@ class Lane:
 
     def next(self, now: int) -> tuple[Any, Any] | None:
         """One that waits and may begin now: (process, ask)."""
-        while self._waiting and self._may_begin(now):
-            _, _, process, ask = heapq.heappop(self._waiting)
+        while self.waiting and self._may_begin(now):
+            _, _, process, ask = heapq.heappop(self.waiting)
             if ask.due is None:
                 continue  # dropped while it waited
             self._begin(now)
@@ -50,7 +54,7 @@ class Lane:
     def opens(self) -> int | None:
         """When a rate lets the next one begin, ns."""
         queue = self._queue
-        if not self._waiting or queue.rate is None or len(self._began) < queue.rate:
+        if not self.waiting or queue.rate is None or len(self._began) < queue.rate:
             return None
         if queue.concurrency is not None and self.running >= queue.concurrency:
             return None

@@ -16,7 +16,7 @@ from batuta.simulate.distribution import BadModel, Distribution, constant, distr
 
 SECOND = 1_000_000_000
 SCALE = 2.0**-53
-_three: Callable[[bytes], Luck] = Struct("<QQQ").unpack  # type: ignore[assignment]
+three: Callable[[bytes], Luck] = Struct("<QQQ").unpack  # type: ignore[assignment]
 
 
 class SimulatedFailure(BatutaError):
@@ -41,8 +41,8 @@ def luck(seed: int | str, entity: str, activity: str, attempt: int) -> Luck:
     ----------
     entity: `RUN/KEY` of the asking. activity: the step's name. attempt: from 1.
     """
-    key = f"{seed};{len(entity)}:{entity}{len(activity)}:{activity}{attempt}"
-    return _three(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=24).digest())
+    key = f"{seed}\0{entity}\0{activity}\0{attempt}"
+    return three(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=24).digest())
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,16 @@ class Process(Program):
         self.fast.begin(self, ask)
         return PENDING, None
 
+    def go_on(self, branch: Branch, ask: Any) -> None:
+        """A branch asked for something."""
+        value, error = self._take(branch, branch, ask)
+        if value is not PENDING:
+            self._drive(branch, value, error)
+
+    def finish(self, branch: Branch, value: Any, error: BaseException | None) -> None:
+        """A branch has ended."""
+        self._end(branch, value, error)
+
     def _take_special(self, owner: Branch | Slot, branch: Branch, ask: Any) -> tuple[Any, Any]:
         if not isinstance(ask, Ask):
             return None, TypeError(_foreign(ask))
