@@ -5,6 +5,8 @@ from __future__ import annotations
 import resource
 import sys
 
+from bench import Figure, figure, machine
+
 from batuta import sleep, step, workflow
 from batuta.simulate.fast import Fast
 from batuta.simulate.models import Models, StepModel
@@ -29,8 +31,9 @@ def used() -> int:
         return int(file.read().split()[1]) * resource.getpagesize()
 
 
-def main() -> int:
-    """Print bytes each and the peak."""
+def main() -> list[Figure]:
+    """Measure and print: the whole of a million, not only what a process has anyway."""
+    print(machine())
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     fast = Fast(Models({"prepare": StepModel(value=None)}))
     before = used()
@@ -42,10 +45,16 @@ def main() -> int:
             fast.start(waiting, (number,), {}, f"order-{number}", fast.now)
         fast.run(until=fast.now + hour)
     each = (used() - before) / count
-    print(f"{fast.alive:,} workflows wait: {each:,.0f} bytes each, {used() / 2**30:.2f} GiB in all")
-    print(f"a million: {each * 1e6 / 2**30:.2f} GiB (to reach: 2 GiB)")
-    return 0
+    return [
+        figure(
+            "1,000,000 waiting workflows, simulated",
+            each * 1e6 / 2**30,
+            "GiB",
+            beside=f"{fast.alive:,} wait, {each:,.0f} bytes each",
+            value_limit=("<=", 2.0),
+        )
+    ]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from bench import Figure, figure, machine
+
 from batuta import queue, retry, step, workflow
 from batuta.simulate.distribution import distribution
 from batuta.simulate.fast import Fast
@@ -152,19 +154,27 @@ def best(run: Callable[[int], tuple[int, float]], times: int = 5) -> tuple[float
     return max(figures)
 
 
-def main() -> int:
-    """Print one line for each, and the ratio."""
+def main() -> list[Figure]:
+    """Measure and print."""
+    print(machine())
     batuta(100)
     ours, mean = best(batuta)
-    print(f"batuta  {ours:10,.0f} steps/s   mean duration {mean:.2f} s")
     if simpy is None:
         print("simpy is not installed here: `make bench` measures beside it", file=sys.stderr)
-        return 0
-    theirs, mean = best(with_simpy)
-    print(f"simpy   {theirs:10,.0f} steps/s   mean duration {mean:.2f} s")
-    print(f"ratio   {ours / theirs:10.2f}   (to reach: 1.4)")
-    return 0
+        return [figure("simulated steps, the same code", ours, "steps/s")]
+    theirs, their_mean = best(with_simpy)
+    beside = f"SimPy {theirs:,.0f}; mean duration {mean:.2f}, {their_mean:.2f} s"
+    return [
+        figure(
+            "simulated steps, the same code",
+            ours,
+            "steps/s",
+            beside=beside,
+            ratio=ours / theirs,
+            ratio_limit=(">=", 1.4),
+        )
+    ]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -332,3 +332,21 @@ async def test_sleeping_for_real(tmp_path: Path) -> None:
                            running.journal.record("run", id).ended)  # type: ignore[union-attr]  # fmt: skip
         assert ended_at is not None
         assert ended_at - begun >= 50_000_000
+
+
+@live
+async def test_a_machine_that_breaks_stops_the_server_loudly(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with system(tmp_path) as running:
+
+        def broken(*_: object) -> None:
+            raise KeyError("a bug")
+
+        monkeypatch.setattr(running.loop.machines[0], "decide", broken)
+        with pytest.raises(BatutaError, match="the server stopped"):
+            await running.submit("event.send", "x", {"type": "any"})
+        with pytest.raises(KeyError):
+            await running.broken
+        assert running.journal.read(types=("any",)) == []
+    assert "a machine broke" in caplog.text

@@ -165,6 +165,10 @@ class Committer:
         while self.busy and self.commits < goal and self._aio.time() < until:
             await asyncio.sleep(HOLD_S)
 
+    def give_up(self) -> None:
+        """Write nothing any more: what the loop decided cannot be trusted."""
+        self._over = True
+
     async def drain(self) -> None:
         """Write what is open, and wait until no commit is under way."""
         self.closing = True

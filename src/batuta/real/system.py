@@ -91,6 +91,7 @@ class System:
         self._operations_max = operations_max
         self._retain_s = retain_s
         self._partition_of = partial(partition_of, partitions=journal.partitions)
+        self.broken: asyncio.Future[None]
         self._outcomes: list[Outcome] = []
         self._messages: list[Message] = []
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
@@ -116,6 +117,8 @@ class System:
         Raises `JournalLocked` where another server holds the only partition.
         """
         self._aio = asyncio.get_running_loop()
+        self.broken = self._aio.create_future()
+        self.broken.add_done_callback(lambda broken: broken.cancelled() or broken.exception())
         self.world = RealWorld(
             self._come_back, limits=self._limits, folder=self.project.folder,
             secrets=self._secrets, sink=self._sink, clock=self.clock,
@@ -207,11 +210,29 @@ class System:
             messages, self._messages = self._messages, []
             messages = [message for message in messages if self._ours(message)]
         self._steps += len(outcomes)
-        self.loop.turn(outcomes, messages)
+        if self.broken.done():
+            return
+        try:
+            self.loop.turn(outcomes, messages)
+        except Exception as bug:  # of a machine: nothing that it decides can be trusted any more
+            self._break(bug)
+            return
         for command in self.loop.take_early():
             self.perform(command)
         self._committer.commit()
         self._arm()
+
+    def _break(self, bug: Exception) -> None:
+        """Stop loudly: write nothing more, answer nobody; what is in the journal stays true."""
+        log.critical("a machine broke, this server stops", exc_info=bug)
+        self._committer.give_up()
+        self.broken.set_exception(bug)
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(
+                    BatutaError("the server stopped: a bug", hint="its log has the traceback")
+                )
+        self._waiting.clear()
 
     def perform(self, command: Command) -> None:
         """Begin with a command. After a reset the world may still be busy with it."""

@@ -58,7 +58,7 @@ class Step:
     """What is known about a step in a simulation, and what came of it so far."""
 
     __slots__ = (
-        "attempts", "failures", "fixed", "lane", "limit", "model", "name", "paused", "retries",
+        "attempts", "failures", "fixed", "lane", "limit", "model", "name", "paused", "queue", "retries",
         "retry", "running", "sample", "tail", "value", "waiting",
     )  # fmt: skip
 
@@ -68,6 +68,7 @@ class Step:
         self.sample = model.duration.sample
         self.model = model
         self.lane = lane
+        self.queue: str | None = step.queue
         self.retry = step.retry
         self.limit = None if step.timeout_s is None else int(step.timeout_s * SECOND)
         self.attempts = self.retries = self.running = self.waiting = self.paused = 0
@@ -316,7 +317,7 @@ class Fast:
 
     def _known(self, step: Any) -> Step:
         model = self.models.step(step.name)
-        lane = self._default if step.queue is None else self._lanes.get(step.queue)
+        lane = self.lane_of(step.queue)
         # Shell commands and calls are made anew each time: they are known by their names.
         key = step if hasattr(step, "fn") else ("builtin", step.kind, step.name)
         known = self.steps.get(key)
@@ -325,6 +326,10 @@ class Fast:
         if model.source == "default":
             self.assumed.add(f"step {step.name}")
         return known
+
+    def lane_of(self, queue: str | None) -> Lane | None:
+        """The limits of a queue; None where there are none."""
+        return self._default if queue is None else self._lanes.get(queue)
 
     def _attempt(self, process: Process, ask: Any, step: Step) -> None:
         lane = step.lane
