@@ -78,8 +78,9 @@ class Oracle:
             must(self._stale(server, command), "performed again though its outcome is known", id)
         if not command.repeatable:
             must(id in self.asked, "performed before its asking was durable", id)
-        if command.queue is not None:
-            flying = sum(one.queue == command.queue for one in server.world.flying.values())
+        queue = command.target.queue
+        if queue is not None:
+            flying = sum(one.target.queue == queue for one in server.world.flying.values())
             must(flying < NARROW, "more at once than the queue allows", id)
 
     def _stale(self, server: Server, command: Command) -> bool:
