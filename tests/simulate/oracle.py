@@ -196,13 +196,18 @@ class Oracle:
         happened: dict[str, list[Event]] = {}
         ended: dict[str, int] = {}
         begun: dict[str, int] = {}
+        emitted: set[str] = set()
         for event in events:
             if event.type == "thing.happened":
                 happened.setdefault(event.subject, []).append(event)
+                emitted.discard(event.data["id"])
+            elif event.type == "event.emitted":
+                emitted.add(event.data["id"])
             elif event.type in ("delivery.done", "delivery.dead"):
                 ended.setdefault(event.subject, event.seq)
             elif event.type == "run.started":
                 begun[event.subject] = event.seq
+        must(not emitted, "an emitted event is lost", emitted)
         for subject, queue in happened.items():
             before = 0
             for id in dict.fromkeys(event.data["id"] for event in queue):

@@ -70,6 +70,9 @@ class Maker:
         self.scenario = Scenario(seed, servers, partitions, dice.chance(0.15))
         self.signals: list[str] = []
         self.tags = 0
+        # Some scenarios mostly wait, in others most things need a place in the queue.
+        self.patient = dice.chance(0.3)
+        self.crowded = dice.chance(0.3)
 
     def make(self) -> Scenario:
         """The scenario."""
@@ -122,7 +125,7 @@ class Maker:
 
     def _leaf(self) -> Plan:
         dice = self.dice
-        kind = dice.below(20)
+        kind = dice.below(7 if self.patient else 20)
         self.tags += 1
         if kind < 2:
             return ["sleep", dice.one_of((1, 3, 20, 90))]
@@ -136,7 +139,8 @@ class Maker:
             return ["signal", name, dice.one_of((None, None, 30))]
         if kind == 5:
             return ["together", *(dice.one_of(STEP_NAMES) for _ in range(2))]
-        return ["step", dice.one_of(STEP_NAMES), f"{self.tags}"]
+        name = "queued" if self.crowded and dice.chance(0.5) else dice.one_of(STEP_NAMES)
+        return ["step", name, f"{self.tags}"]
 
     def _parts(self, depth: int, most: int) -> list[Plan]:
         return [self.part(depth) for _ in range(1 + self.dice.below(most))]
@@ -164,6 +168,8 @@ class Maker:
         ]
         if len(reserves) == 2 and self.dice.chance(0.4):
             reserves = [["gather", *reserves]]
+        elif self.dice.chance(0.4):
+            reserves = [["gather", *reserves, ["step", "doomed", f"{tag}"]]]
         return ["try", ["saga", *reserves, *self._parts(min(depth, 1), 2)]]
 
     def _child(self, depth: int) -> Plan:

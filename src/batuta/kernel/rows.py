@@ -25,43 +25,30 @@ MESSAGE = "id, partition, type, subject, cause, time, data, large, crc"
 def contents(events: Iterable[Event], payloads: dict[str, bytes]) -> list[Row]:
     """What does not depend on the position: everything of a row but seq, cause and links.
 
-    Large values are added to `payloads`. The last column is the checksum of the others.
+    Large values are added to `payloads`. The last column is the text that the checksum is of.
+    This and `placed` are the hottest lines of a commit: hence no calls that can be avoided.
     """
     rows: list[Row] = []
     add = rows.append
-    version = VERSIONS.get
+    versions = VERSIONS
     for event in events:
         data = event.data
         text = encode(data)
         large = None
         if len(text) > LARGE:
             text, large = split(data, text, payloads)
-        type, subject, command = event.type, event.subject, event.command
+        type, subject, command, time = event.type, event.subject, event.command, event.time
         if command is not None:
-            command = shortened(command, subject)
-        v = version(type, 1)
-        whole = f"{event.partition}|{type}|{subject}|{event.time}|{command}|{v}|{text}|{large}"
-        add(
-            (
-                event.partition,
-                type,
-                subject,
-                event.time,
-                command,
-                v,
-                text,
-                large,
-                crc32(whole.encode()),
-            )
-        )
+            end = len(subject)
+            if command[end : end + 1] == "/" and command[:end] == subject:
+                command = command[end:]
+            else:
+                command = "=" + command
+        v = versions[type] if type in versions else 1
+        part = event.partition
+        whole = f"{part}|{type}|{subject}|{time}|{command}|{v}|{text}|{large}"
+        add((part, type, subject, time, command, v, text, large, whole))
     return rows
-
-
-def shortened(command: str, subject: str) -> str:
-    """A command as it is stored: without the subject that it is named after."""
-    if command.startswith(subject) and command[len(subject) : len(subject) + 1] == "/":
-        return command[len(subject) :]
-    return "=" + command
 
 
 def placed(
@@ -75,34 +62,20 @@ def placed(
     rows: list[Row] = []
     add = rows.append
     seq = head
-    for event, (partition, type, subject, time, command, v, text, large, crc) in zip(
+    for event, (partition, type, subject, time, command, v, text, large, whole) in zip(
         events, parts, strict=True
     ):
         seq += 1
         cause: Any = event.cause
         if cause is not None and cause.__class__ is not int:
-            cause = _position(cause, event)
+            cause = cause.seq or _position(cause, event)
         event.seq = seq
         links = None
         if event.links:
             links = encode([[link.kind, _position(link.to, event)] for link in event.links])
-        crc = crc32(f"{seq}|{cause}|{links}".encode(), crc)
-        add(
-            (
-                seq,
-                partition,
-                type,
-                subjects[subject],
-                time,
-                cause,
-                command,
-                v,
-                text,
-                large,
-                links,
-                crc,
-            )
-        )
+        crc = crc32(f"{whole}{seq}|{cause}|{links}".encode())
+        number = subjects[subject]
+        add((seq, partition, type, number, time, cause, command, v, text, large, links, crc))
     return rows
 
 

@@ -104,7 +104,7 @@ class Faults:
         folded in one."""
         if not self.happens("busy", server, now):
             return 0
-        return self._amount("busy", MILLISECOND, 5 * SECOND, server, now)
+        return self._amount("busy", 50 * MILLISECOND, 5 * SECOND, server, now)
 
     # -- outcomes --------------------------------------------------------------------------
 
