@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from tests.simulate.flows import MODELS, STEPS, Plan
+
 from batuta.common.duration import SECOND
 from batuta.simulate.models import luck
-from tests.simulate.flows import MODELS, STEPS, Plan
 
 MOST = 200
 
@@ -144,9 +145,7 @@ class Expected:
 
     def _saga(self, place: Place, *parts: Plan) -> list[Ending]:
         inside = Place(place.run, f"{place.key}.0.")
-        return [
-            (done, value, place.count + 1) for done, value, _ in self._seq(inside, *parts)
-        ]
+        return [(done, value, place.count + 1) for done, value, _ in self._seq(inside, *parts)]
 
     def _signal(self, place: Place, name: str, within: float | None) -> list[Ending]:
         after = place.count + 1

@@ -133,7 +133,7 @@ async def _sleep(seconds: float) -> Any:
 
 
 async def _in_saga(*parts: Plan) -> Any:
-    return list(await gather(_saga(list(parts))))[0]
+    return (await gather(_saga(list(parts))))[0]
 
 
 async def _signal(name: str, within: float | None) -> Any:
@@ -160,15 +160,13 @@ async def _continue(plan: Plan) -> Any:
     continue_as_new(plan)
 
 
-OPERATIONS = {
+OPERATIONS: dict[str, Any] = {
     "step": _step, "seq": _seq, "try": _try, "gather": _gather, "together": _together,
     "race": _race, "timeout": _timeout, "sleep": _sleep, "saga": _in_saga, "signal": _signal,
     "event": _event, "emit": _emit, "child": _child, "continue": _continue,
 }  # fmt: skip
 
-STEPS = {
-    one.name: one for one in (solid, shaky, doomed, slow, queued, again, reserve, release)
-}
+STEPS = {one.name: one for one in (solid, shaky, doomed, slow, queued, again, reserve, release)}
 
 
 @on("thing.happened", retry=retry(3, initial="2s"))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tests.simulate.expect import Expected, TooMany, following
+from tests.simulate.flows import NARROW
+
 from batuta.common.duration import SECOND
 from batuta.kernel.event import Event
 from batuta.kernel.journal import Batch
@@ -12,8 +15,6 @@ from batuta.kernel.world import Command
 from batuta.simulate.server import Server
 from batuta.simulate.simulation import Request, Simulation
 from batuta.workflow.runs import Runs
-from tests.simulate.expect import Expected, TooMany, following
-from tests.simulate.flows import NARROW
 
 if TYPE_CHECKING:
     from tests.simulate.scenario import Scenario

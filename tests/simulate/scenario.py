@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.simulate.flows import CLOCKED, MODELS, PLAIN, Plan
+from tests.simulate.oracle import Oracle
+
 from batuta.common.duration import MINUTE, SECOND
 from batuta.common.keyed import bits, u
 from batuta.kernel.sqlite import SqliteJournal
 from batuta.simulate.fault import Faults, draw_faults
 from batuta.simulate.simulation import Simulation
-from tests.simulate.flows import CLOCKED, MODELS, PLAIN, Plan
-from tests.simulate.oracle import Oracle
 
 START = 1_700_000_000 * SECOND
 TROUBLED = 3 * MINUTE

@@ -8,10 +8,16 @@ import time
 import traceback
 from itertools import count
 
-from batuta.common.duration import show
-from tests.simulate.scenario import START, prepare, run
-from tests.simulate.scenario import HORIZON
 from tests.simulate.oracle import Oracle
+from tests.simulate.scenario import HORIZON, START, prepare, run
+
+from batuta.common.duration import show
+
+
+def say(text: str) -> None:
+    """Write to the terminal."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def story(oracle: Oracle) -> str:
@@ -22,11 +28,11 @@ def story(oracle: Oracle) -> str:
         lines.append(f"{id}: {plan}")
     for at, owner, text in oracle.trace or []:
         lines.append(f"{show(at - START):>10} {owner:<12} {text}")
-    for event in simulation.journal.read(0, 1_000_000):
-        lines.append(
-            f"{event.seq:>5} {show(event.time - START):>9} p{event.partition} {event.type:<16} "
-            f"{event.subject:<14} <- {event.cause_seq} {event.command or ''} {event.data}"
-        )
+    lines += [
+        f"{event.seq:>5} {show(event.time - START):>9} p{event.partition} {event.type:<16} "
+        f"{event.subject:<14} <- {event.cause_seq} {event.command or ''} {event.data}"
+        for event in simulation.journal.read(0, 1_000_000)
+    ]
     lines.append(f"faults: {simulation.faults.rates} {simulation.faults.counts}")
     return "\n".join(lines)
 
@@ -41,8 +47,8 @@ def explain(seed: int) -> bool:
         problem = None
     except Exception:
         problem = traceback.format_exc()
-    print(story(oracle))
-    print(problem or f"seed {seed}: everything holds")
+    say(story(oracle) + "\n")
+    say((problem or f"seed {seed}: everything holds") + "\n")
     return problem is None
 
 
@@ -53,12 +59,12 @@ def endless(first: int) -> int:
         try:
             run(seed)
         except Exception as problem:
-            print(f"\nseed {seed}: {type(problem).__name__}: {problem}")
-            print(f"  `python -m tests.simulate.seeds {seed}` tells the whole story")
+            say(f"\nseed {seed}: {type(problem).__name__}: {problem}\n")
+            say(f"  `python -m tests.simulate.seeds {seed}` tells the whole story\n")
             return 1
         if seed % 100 == 99:
             rate = (seed - first + 1) / (time.monotonic() - began)
-            print(f"\r{seed + 1 - first} seeds hold, {rate:.0f} a second", end="", flush=True)
+            say(f"\r{seed + 1 - first} seeds hold, {rate:.0f} a second")
     return 0
 
 
@@ -70,12 +76,13 @@ def main() -> int:
     parser.add_argument("--first", type=int, help="the first seed of an endless run")
     given = parser.parse_args()
     if given.seed:
-        return 0 if all([explain(seed) for seed in given.seed]) else 1
+        told = [explain(seed) for seed in given.seed]
+        return 0 if all(told) else 1
     first = given.first if given.first is not None else time.time_ns() % 10**9
     try:
         return endless(first)
     except KeyboardInterrupt:
-        print()
+        say("\n")
         return 0
 
 

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from batuta.simulate.fault import RATES, Faults
 from tests.simulate.oracle import Oracle
 from tests.simulate.scenario import START, TROUBLED, run
+
+from batuta.simulate.fault import RATES, Faults
 
 CHUNKS = 20
 SEEDS = 500

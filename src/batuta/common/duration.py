@@ -7,6 +7,7 @@ import math
 import re
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 from batuta.kernel.errors import BatutaError
 
@@ -86,6 +87,7 @@ def seconds(value: Duration) -> float:
     return nanoseconds(value) / SECOND
 
 
+@lru_cache(1024)  # a workflow sleeps for the same few durations again and again
 def _parse(text: str) -> int:
     plain = text.strip()
     sign = 1

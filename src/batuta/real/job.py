@@ -115,7 +115,7 @@ class Hub(Protocol):
     def began(self, job: Job) -> None:
         """A worker begins with it now; for any thread."""
 
-    def finish(self, job: Job, outcome: Outcome) -> None:
+    def finish(self, job: Job, outcome: Outcome, *, at_once: bool = False) -> None:
         """Hand its outcome over; only in the loop's thread, and only the first counts."""
 
 

@@ -192,13 +192,18 @@ class RealWorld:
         if job.deadline < self._wake_at or job.command.heartbeat_s is not None:
             self._watch(job)
 
-    def finish(self, job: Job, outcome: Outcome) -> None:
-        """Hand its outcome over; only in the loop's thread, and only the first counts."""
+    def finish(self, job: Job, outcome: Outcome, *, at_once: bool = False) -> None:
+        """Hand its outcome over, with those of the same turn of the event loop or at once;
+        only in the loop's thread, and only the first counts."""
         if job.done or self.closed:
             return
         job.done = True
         del self._jobs[job.command.id]
         self._performed += 1
+        if at_once:
+            self._outcomes.append(outcome)
+            self._flush()
+            return
         if not self._outcomes:
             self.loop.call_soon(self._flush, context=self._context)
         self._outcomes.append(outcome)

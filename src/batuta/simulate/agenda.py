@@ -41,16 +41,12 @@ class Agenda:
         self._heap: list[Entry] = []
         self._count = 0
 
-    def at(
-        self, time: int, phase: int, life: Life, act: Callable[..., None], *args: Any
-    ) -> None:
+    def at(self, time: int, phase: int, life: Life, act: Callable[..., None], *args: Any) -> None:
         """Do something then (now, where that has passed)."""
         self._count += 1
         if phase != UPKEEP:
             self.busy += 1
-        heapq.heappush(
-            self._heap, (max(time, self.now), phase, self._count, life, act, args)
-        )
+        heapq.heappush(self._heap, (max(time, self.now), phase, self._count, life, act, args))
 
     def next_busy(self) -> int | None:
         """When the next thing is due that is not mere upkeep."""

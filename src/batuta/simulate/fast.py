@@ -58,8 +58,8 @@ class Step:
     """What is known about a step in a simulation, and what came of it so far."""
 
     __slots__ = (
-        "attempts", "failures", "fixed", "lane", "limit", "model", "name", "paused", "queue", "retries",
-        "retry", "running", "sample", "tail", "value", "waiting",
+        "attempts", "failures", "fixed", "lane", "limit", "model", "name", "paused", "queue",
+        "retries", "retry", "running", "sample", "tail", "value", "waiting",
     )  # fmt: skip
 
     def __init__(self, step: Any, model: StepModel, lane: Lane | None) -> None:

@@ -16,7 +16,7 @@ from batuta.simulate.distribution import BadModel, Distribution, constant, distr
 
 SECOND = 1_000_000_000
 SCALE = 2.0**-53
-three: Callable[[bytes], Luck] = Struct("<QQQ").unpack  # type: ignore[assignment]
+three: Callable[[bytes], Luck] = Struct("<QQQ").unpack
 
 
 class SimulatedFailure(BatutaError):
@@ -237,7 +237,9 @@ def _mapping(value: Any, place: str, words: tuple[str, ...] | None) -> Mapping[s
         raise BadModel(f"{place}: this is no table", hint="a model is written as `name: value`")
     for word in value:
         if words is not None and word not in words:
-            raise BadModel(f"{place}: nothing is called `{word}`", hint=f"known: {', '.join(words)}")
+            raise BadModel(
+                f"{place}: nothing is called `{word}`", hint=f"known: {', '.join(words)}"
+            )
     return value
 
 

@@ -50,7 +50,7 @@ class Process(Program):
 
     stores = False
     queries = _Nothing()
-    signals = {}  # noqa: RUF012: never written, signals come by their model
+    signals = _Nothing()
     undos = _None()
     waiters = _Nothing()
     _branches = _Nothing()
@@ -58,10 +58,10 @@ class Process(Program):
     refused = 0
     draws = 0
     operations = 0
-    ended = False
-    continued = None
-    result = None
-    error = None
+    ended: bool = False
+    continued: dict[str, Any] | None = None
+    result: Any = None
+    error: BaseException | None = None
     parent: tuple[Process, Ask[Any]] | None = None
     path: Path | None = None
     overdue = False

@@ -159,25 +159,16 @@ class Report:
     def _bars(self) -> list[str]:
         histogram = self.histogram()
         most = max(count for _, _, count in histogram)
-        return [
-            f"{show(low):>9} – {show(high):<9} {'█' * round(WIDTH * count / most):<{WIDTH}} {count:,}"
-            for low, high, count in histogram
-        ]
+        lines = []
+        for low, high, count in histogram:
+            bar = "█" * round(WIDTH * count / most)
+            lines.append(f"{show(low):>9} – {show(high):<9} {bar:<{WIDTH}} {count:,}")
+        return lines
 
     def _table(self) -> list[str]:
         """Where the time goes, mean per run."""
         rows = [("where the time goes", "running", "queued", "retrying", "of the time", "runs")]
-        for place in self._ordered():
-            rows.append(
-                (
-                    place.name,
-                    show(place.running // self.n) if place.attempts else "",
-                    show(place.waiting // self.n) if place.waiting else "",
-                    show(place.retrying // self.n) if place.retrying else "",
-                    f"{self._share(place):.0%}",
-                    f"{place.critical_runs / self.n:.0%}",
-                )
-            )
+        rows += map(self._row, self._ordered())
         widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
         return [
             "  ".join(
@@ -186,3 +177,13 @@ class Report:
             ).rstrip()
             for row in rows
         ]
+
+    def _row(self, place: Place) -> tuple[str, str, str, str, str, str]:
+        return (
+            place.name,
+            show(place.running // self.n) if place.attempts else "",
+            show(place.waiting // self.n) if place.waiting else "",
+            show(place.retrying // self.n) if place.retrying else "",
+            f"{self._share(place):.0%}",
+            f"{place.critical_runs / self.n:.0%}",
+        )

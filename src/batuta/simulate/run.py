@@ -140,7 +140,8 @@ def _report(
         place = places.setdefault(name, Place(name))
         place.critical = running + waiting + retrying
         place.critical_runs = runs
-    return Report(workflow.name, n, seed, tally.durations, tally.errors, list(places.values()), told)
+    found = list(places.values())
+    return Report(workflow.name, n, seed, tally.durations, tally.errors, found, told)
 
 
 def _place(step: Any) -> Place:

@@ -370,5 +370,3 @@ def home(simulation: Simulation, type: str, subject: str) -> int:
         if record is not None:
             return record.partition
     return simulation.partition_of(subject)
-
-

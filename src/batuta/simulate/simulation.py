@@ -76,7 +76,7 @@ class Request:
     Parameters
     ----------
     number: which one. type, subject, data: as for `System.submit`.
-    tries: how often it was asked. pending: it is going to be asked again. done: how it was answered.
+    tries: how often it was asked. pending: it is going to be asked again. done: its answer.
     """
 
     number: int
@@ -150,12 +150,13 @@ class Simulation:
 
     def _settled(self) -> bool:
         """Whether all servers run, and every partition is one's."""
-        owned = 0
+        owned: list[int] = []
         for server in self.servers:
             if not server.up or server.life.until > self.agenda.now:
                 return False
-            owned += len(server.loop.epochs)
-        return owned >= self.journal.partitions
+            owned.extend(server.loop.epochs)
+        # One that two believe to own is going to be one's when the other looks at its lease.
+        return sorted(owned) == list(range(self.journal.partitions))
 
     def _skip(self) -> None:
         """Nothing but upkeep is due for long: prolong the leases up to then in one go."""
@@ -195,7 +196,8 @@ class Simulation:
             if not event.type.startswith(RESERVED):
                 for other in self.servers:
                     if other is not server and other.up:
-                        agenda.at(agenda.now + 20_000_000, ARRIVAL, other.life, other.observe, event)
+                        at = agenda.now + 20_000_000
+                        agenda.at(at, ARRIVAL, other.life, other.observe, event)
 
     def _deliver(self, message: Message) -> None:
         agenda = self.agenda

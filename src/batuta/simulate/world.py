@@ -176,5 +176,3 @@ def plain_result(value: Any) -> Any:
         return {"status": value.status, "headers": value.headers, "body": value.body,
                 "url": value.url, "encoding": value.encoding}  # fmt: skip
     return value
-
-

@@ -25,6 +25,9 @@ SUSPICIOUS = 2
 """A step that was in flight this often when its server ended, without any progress between, is
 performed in a process of its own from then on: it may be what kills the server."""
 
+RAPIDLY = 120_000_000_000
+"""Ends of servers that are further apart than this (ns) have other reasons than one step."""
+
 
 class Runs:
     """All runs of the partitions that this server owns.
@@ -60,6 +63,7 @@ class Runs:
         self.operations_max = operations_max
         self.keep_ended = keep_ended
         self.owned: Collection[int] = ()
+        self.owned_since = 0
         self.runs: dict[str, Run] = {}
         self.dirty: dict[str, Run] = {}
         self.idle: dict[str, None] = {}
@@ -80,6 +84,7 @@ class Runs:
     def own(self, partitions: Collection[int], now: int) -> None:
         """Keep to these partitions; the runs of others are forgotten as they are."""
         self.owned = set(partitions)
+        self.owned_since = now
         for run in [run for run in self.runs.values() if run.partition not in self.owned]:
             self.forget(run)
         lost = {run for run, partition in self.asleep.items() if partition not in self.owned}
@@ -119,8 +124,9 @@ class Runs:
     def _suspect(self, run: Run, record: Record, at: int) -> None:
         """Count how often a server ended while this run stood here: its row remembers it."""
         before = record.data.get("resumed") or {}
-        times = before["times"] + 1 if before.get("at") == at else 1
-        run.resumed = {"at": at, "times": times}
+        again = before.get("at") == at and self.owned_since - before["since"] < RAPIDLY
+        times = before["times"] + 1 if again else 1
+        run.resumed = {"at": at, "times": times, "since": self.owned_since}
         run.recorded = ""
 
     def restore(self, history: list[Event]) -> Run | None:
