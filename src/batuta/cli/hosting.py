@@ -58,9 +58,7 @@ def system_of(
         free_dead_leases(journal)
     else:
         make_state(place.state)
-    system = System(
-        project, journal, name=name, sink=logs, secrets=secrets(), retain_s=retain_s
-    )
+    system = System(project, journal, name=name, sink=logs, secrets=secrets(), retain_s=retain_s)
     return system, logs
 
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-type_version = 1  # written beside each event; `kernel.upcast` turns older ones into the current form
+type_version = (
+    1  # written beside each event; `kernel.upcast` turns older ones into the current form
+)
 
 Data = dict[str, Any]
 

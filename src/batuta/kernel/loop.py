@@ -121,12 +121,8 @@ class Loop:
                 self._recover(machine, gained)
 
     def _recover(self, machine: Machine, partitions: Sequence[int]) -> None:
-        wanted: list[Record] = []
-        for record in self.journal.records(
-            machine.kind, statuses=machine.active, partitions=partitions
-        ):
-            if machine.recover(record):
-                wanted.append(record)
+        active = self.journal.records(machine.kind, statuses=machine.active, partitions=partitions)
+        wanted = [record for record in active if machine.recover(record)]
         for start in range(0, len(wanted), LOADED_AT_ONCE):
             self._load(machine, wanted[start : start + LOADED_AT_ONCE])
 
@@ -142,7 +138,11 @@ class Loop:
         for turn in (self._committing, self._open):
             # Folded already, but not in the journal yet.
             for event in turn.batch.events if turn is not None else ():
-                if event.type and event.subject in histories and not _holds(histories[event.subject], event):
+                if (
+                    event.type
+                    and event.subject in histories
+                    and not _holds(histories[event.subject], event)
+                ):
                     histories[event.subject].append(event)
         return histories
 

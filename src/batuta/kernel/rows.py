@@ -30,7 +30,7 @@ def contents(events: Iterable[Event], payloads: dict[str, bytes]) -> list[Row]:
     """
     rows: list[Row] = []
     add = rows.append
-    versions = VERSIONS
+    version = VERSIONS.get
     for event in events:
         data = event.data
         text = encode(data)
@@ -44,7 +44,7 @@ def contents(events: Iterable[Event], payloads: dict[str, bytes]) -> list[Row]:
                 command = command[end:]
             else:
                 command = "=" + command
-        v = versions[type] if type in versions else 1
+        v = version(type, 1)
         part = event.partition
         whole = f"{part}|{type}|{subject}|{time}|{command}|{v}|{text}|{large}"
         add((part, type, subject, time, command, v, text, large, whole))

@@ -56,9 +56,15 @@ class Following:
             follower.moved.set()
 
     async def follow(
-        self, after: int, types: Sequence[str], subject: str | None
+        self, after: int, types: Sequence[str] = (), subject: str | None = None
     ) -> AsyncIterator[Event]:
-        """Events behind `after`, gap-free and in order, as long as the system lives."""
+        """Events behind `after`, gap-free and in order: those that are there, then each new one
+        as it is committed, as long as the system lives.
+
+        Parameters
+        ----------
+        types: only these; one ending in `*` matches by its beginning. subject: only of this.
+        """
         follower = Follower()
         self._followers.add(follower)
         try:

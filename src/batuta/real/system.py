@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from batuta.common.problem import Problem
 from batuta.kernel.clock import RealClock
 from batuta.kernel.dispatch import Dispatcher
 from batuta.kernel.errors import BatutaError, JournalError, NotFound
-from batuta.kernel.event import Event, Message
+from batuta.kernel.event import Message
 from batuta.kernel.journal import Journal
 from batuta.kernel.loop import Loop, Turn, partition_of
 from batuta.kernel.world import Command, Outcome
@@ -96,6 +96,7 @@ class System:
         self._messages: list[Message] = []
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._following = Following(journal)
+        self.follow = self._following.follow
         self._tasks: list[asyncio.Task[None]] = []
         self._scheduled = False
         self._stopping = False
@@ -410,14 +411,6 @@ class System:
         finally:
             if scratch is not None:
                 scratch.own((), 0)
-
-    async def follow(
-        self, after: int, types: Sequence[str] = (), subject: str | None = None
-    ) -> AsyncIterator[Event]:
-        """Events behind `after`, gap-free and in order: those that are there, then each new
-        one as it is committed."""
-        async for event in self._following.follow(after, types, subject):
-            yield event
 
     @property
     def trouble(self) -> JournalError | None:

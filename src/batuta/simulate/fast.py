@@ -262,8 +262,11 @@ class Fast:
         if not process.ended:
             process.overdue = True
             process.stop("the deadline passed")
-            if process.ended:
-                self._close(process)
+            self._look(process)
+
+    def _look(self, process: Process) -> None:
+        if process.ended:
+            self._close(process)
 
     def _close(self, process: Process) -> None:
         """A run has ended."""

@@ -78,7 +78,11 @@ def _child(runs: Runs, run: Run, ask: ChildCall[Any], now: int, into: Decision) 
         partition = runs.partition_of(child)
     else:
         start["parent"] = {"run": run.id, "key": ask.key}
-    if ask.id is None and partition in runs.owned and ask.workflow.name in runs.definitions.workflows:
+    if (
+        ask.id is None
+        and partition in runs.owned
+        and ask.workflow.name in runs.definitions.workflows
+    ):
         into.events.append(runs.start_event(child, start, asked, now, partition))
         return
     into.messages.append(
@@ -98,9 +102,7 @@ def _emit(runs: Runs, run: Run, ask: Emit, now: int, into: Decision) -> None:
         into.events.append(Event(ask.type, ask.subject, sent, emitted, now, None, partition))
         return
     sent["type"] = ask.type
-    into.messages.append(
-        Message(id, partition, "event.send", ask.subject, sent, emitted, now)
-    )
+    into.messages.append(Message(id, partition, "event.send", ask.subject, sent, emitted, now))
 
 
 def _attributes(runs: Runs, run: Run, ask: Attributes, now: int, into: Decision) -> None:

@@ -151,7 +151,9 @@ def http(
         data["headers"] = dict(headers)
     if not check:
         data["check"] = False
-    step = Builtin("http", f"{method.upper()} {url.partition('?')[0]}", _HTTP, retry, timeout, queue)
+    step = Builtin(
+        "http", f"{method.upper()} {url.partition('?')[0]}", _HTTP, retry, timeout, queue
+    )
     return _call(step, data)
 
 

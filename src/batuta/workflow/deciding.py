@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from batuta.common.failure import failure_of
-from batuta.kernel.errors import Cancelled, NotFound, TimedOut
+from batuta.kernel.errors import Cancelled, NotFound, TimedOut, ValueTooLarge
 from batuta.kernel.event import Event, Message
 from batuta.kernel.machine import Decision
+from batuta.kernel.payload import encode
 from batuta.workflow.ask import Call, ChildCall, Sleep
 from batuta.workflow.asking import ASKING
 from batuta.workflow.program import Program
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from batuta.workflow.runs import Runs
 
 SECOND = 1_000_000_000
+VALUE_BYTES_MAX = 16 * 1024 * 1024
+
 NAP = 5 * SECOND
 """A run that waits for less than this stays in memory and is not recorded as sleeping."""
 
@@ -199,9 +202,7 @@ def _end_child(
     assert ask.asked is not None
     reason = {"reason": f"its parent `{run.id}` does not wait for it any more"}
     child: str = ask.asked.data["id"]
-    into.messages.append(
-        Message(f"{child}/{how}", run.partition, how, child, reason, cause, now)
-    )
+    into.messages.append(Message(f"{child}/{how}", run.partition, how, child, reason, cause, now))
 
 
 def _end(runs: Runs, run: Run, program: Program, now: int, into: Decision) -> None:
@@ -213,6 +214,7 @@ def _end(runs: Runs, run: Run, program: Program, now: int, into: Decision) -> No
     elif error is None:
         try:
             result = program.workflow.codec.encode_result(program.result)
+            _check_size(run, result)
         except Exception as misfit:  # what it returned cannot be stored
             _fail(run, misfit, now, into)
             return
@@ -278,6 +280,19 @@ def _close(runs: Runs, run: Run, into: Decision) -> None:
         runs.ended_children.append((run.parent["run"], run.parent["key"], ended))
     runs.asleep.pop(run.id, None)
     runs.forget(run)
+
+
+def _check_size(run: Run, result: Any) -> None:
+    """Raises `ValueTooLarge` for a result that no journal should hold."""
+    if result is None or isinstance(result, bool | int | float):
+        return
+    size = len(result) if isinstance(result, str) else len(encode(result))
+    if size > VALUE_BYTES_MAX:
+        text = (
+            f"the result of workflow `{run.workflow}` is {size:,} bytes of JSON; "
+            f"{VALUE_BYTES_MAX:,} are allowed. Store it elsewhere and return where it is."
+        )
+        raise ValueTooLarge(text, {"message": text})
 
 
 def _next_due(run: Run, program: Program) -> int | None:

@@ -1,4 +1,4 @@
-"""The machine of rules: each matching event starts a run, in order per subject, until one succeeds."""
+"""The machine of rules: each matching event starts a run, in order per subject."""
 
 from __future__ import annotations
 

@@ -182,9 +182,7 @@ def _open(run: Run, event: Event) -> Ask[Any] | None:
     return run.program.open.get(event.data["key"]) if run.program is not None else None
 
 
-def _resolve(
-    runs: Runs, run: Run, event: Event, value: Any, error: BaseException | None
-) -> None:
+def _resolve(runs: Runs, run: Run, event: Event, value: Any, error: BaseException | None) -> None:
     program = run.program
     if program is not None:
         program.cause, program.now = event, event.time

@@ -1,4 +1,4 @@
-"""What users define: steps, workflows, rules, schedules and queues, as values made by decorators."""
+"""What users define: steps, workflows, rules, schedules and queues, made by decorators."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Step(Definition, Generic[P, R]):
             raise BatutaError(
                 f"step `{self.name}` has process=True but is not a module-level function",
                 at=self.source,
-                hint="move it to the top level of its module, so that another process can import it",
+                hint="move it to the top level of its module, another process imports it",
             )
         self.mode = "process" if in_process else "async" if asynchronous else "thread"
         self.kind = "function"
@@ -118,7 +118,7 @@ class Workflow(Definition, Generic[P, R]):
             raise BatutaError(
                 f"workflow `{self.name}` is not an `async def` function",
                 at=self.source,
-                hint="write `async def`; the work itself goes into steps, which may be plain functions",
+                hint="write `async def`; the work goes into steps, which may be plain functions",
             )
         self.deadline = None if deadline is None else nanoseconds(deadline)
         self.priority = priority
@@ -373,9 +373,7 @@ def cron(
     return make
 
 
-def queue(
-    name: str, *, concurrency: int | None = None, rate: str | int | None = None
-) -> Queue:
+def queue(name: str, *, concurrency: int | None = None, rate: str | int | None = None) -> Queue:
     """Bound the steps that name this queue: `queue("bank", concurrency=10, rate="100/s")`.
 
     Parameters
@@ -406,5 +404,3 @@ def _code_hash(fn: Callable[..., Any]) -> str:
     except (OSError, TypeError):
         text = fn.__code__.co_code.hex()
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-

@@ -169,17 +169,14 @@ class Program:
         """A signal came in: hand it to the first wait for that name, or keep it."""
         for key, ask in self.open.items():
             if type(ask) is SignalWait and ask.name == name:
-                self._answer(key, ask, value)
+                self.resolve(key, *_decoded(ask, value))
                 return
         for key, ask in self.wanted.items():
             if type(ask) is SignalWait and ask.name == name:
                 del self.wanted[key]
-                self._answer(key, ask, value)
+                self.resolve(key, *_decoded(ask, value))
                 return
         self.signals.setdefault(name, deque()).append(value)
-
-    def _answer(self, key: str, ask: Ask[Any], value: Any) -> None:
-        self.resolve(key, *_decoded(ask, value))
 
     def cancel(self, reason: str) -> None:
         """Raise `Cancelled` where the workflow waits; its cleanup may still ask for things."""

@@ -50,12 +50,16 @@ def _until(history: list[Event], start: int) -> list[Event]:
     arrived = [
         event
         for event in behind
-        if (event.type in ARRIVED
-        and not _final(event)
-        and (event.type == "signal.received" or event.data["key"] in asked))
+        if (
+            event.type in ARRIVED
+            and not _final(event)
+            and (event.type == "signal.received" or event.data["key"] in asked)
+        )
         or (event.type == "step.performed" and not _asked_behind(event, failed))
     ]
-    return [e for e in before if e.type.startswith("run.") or e.data.get("key") not in anew] + arrived
+    return [
+        e for e in before if e.type.startswith("run.") or e.data.get("key") not in anew
+    ] + arrived
 
 
 def _final(event: Event) -> bool:

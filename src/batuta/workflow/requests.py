@@ -25,9 +25,14 @@ def _signal(
         following: str = record.data["next"]
         into.messages.append(
             Message(
-                message.id + ">", record.partition, message.type, following, message.data,
-                message.cause, message.time,
-            )  # fmt: skip
+                message.id + ">",
+                record.partition,
+                message.type,
+                following,
+                message.data,
+                message.cause,
+                message.time,
+            )
         )
         return {"id": following}
     _require(record, "signalled", ("running", "sleeping", "parked"))
@@ -88,9 +93,14 @@ def _retry(
     for child in point.get("children", ()):
         into.messages.append(
             Message(
-                f"{child}/retry{epoch}", record.partition, "run.retry", child,
-                {"fresh": f"{child}r{epoch}"}, retried, message.time,
-            )  # fmt: skip
+                f"{child}/retry{epoch}",
+                record.partition,
+                "run.retry",
+                child,
+                {"fresh": f"{child}r{epoch}"},
+                retried,
+                message.time,
+            )
         )
     return {"id": record.id, "status": "running"}
 
@@ -122,9 +132,7 @@ def _fork(
     return {"id": new, "created": True, "status": "running"}
 
 
-def _reopen(
-    runs: Runs, record: Record, history: list[Event], event: Event, into: Decision
-) -> None:
+def _reopen(runs: Runs, record: Record, history: list[Event], event: Event, into: Decision) -> None:
     known = runs.runs.get(record.id)
     if known is not None:
         runs.forget(known)

@@ -19,14 +19,14 @@ class Run:
 
     `inflight`: steps that a world performs now. `recorded`: the status that its row has.
     `stuck`: why it cannot go on until somebody mends the code. `epoch`: how often it was
-    retried as a whole; `resumed`: how often a server ended while it stood where it stands. The epoch
-    is part of command ids, so that an effect sees a new try as new.
+    retried as a whole, which is part of its command ids. `resumed`: how often a server ended
+    while it stood where it stands.
     """
 
     __slots__ = (
         "attributes", "cancel_asked", "deadline", "ended", "epoch", "id", "inflight", "misfit",
-        "overdue", "parent", "partition", "priority", "program", "recorded", "rested", "resumed", "started",
-        "status", "stuck", "undoing", "workflow",
+        "overdue", "parent", "partition", "priority", "program", "recorded", "rested", "resumed",
+        "started", "status", "stuck", "undoing", "workflow",
     )  # fmt: skip
 
     def __init__(self, started: Event) -> None:
@@ -149,7 +149,13 @@ def _wait(ask: EventWait | SignalWait[Any]) -> dict[str, Any]:
     if isinstance(ask, SignalWait):
         return {"kind": "signal", "key": ask.key, "name": ask.name}
     where = None if ask.where is None else ask.where.to_json()
-    return {"kind": "event", "key": ask.key, "name": ask.type, "subject": ask.subject, "where": where}
+    return {
+        "kind": "event",
+        "key": ask.key,
+        "name": ask.type,
+        "subject": ask.subject,
+        "where": where,
+    }
 
 
 def seen(event: Event) -> dict[str, Any]:

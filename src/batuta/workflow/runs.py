@@ -213,9 +213,7 @@ class Runs:
         known = self.runs.get(id)
         if known is None and record is None:
             try:
-                started = self.start_event(
-                    id, data, message.cause, message.time, message.partition
-                )
+                started = self.start_event(id, data, message.cause, message.time, message.partition)
             except NotFound as missing:
                 self._refuse(message, missing.message, into)
                 raise
@@ -227,9 +225,14 @@ class Runs:
             # The same event came twice, and the run that dealt with it has ended.
             into.events.append(
                 Event(
-                    "delivery.repeated", id, {"status": status}, message.cause, message.time,
-                    None, message.partition,
-                )  # fmt: skip
+                    "delivery.repeated",
+                    id,
+                    {"status": status},
+                    message.cause,
+                    message.time,
+                    None,
+                    message.partition,
+                )
             )
         return {"id": id, "created": False, "status": status}
 
@@ -242,9 +245,14 @@ class Runs:
         ended = {"key": parent["key"], "id": message.subject, "status": "failed", "error": error}
         into.events.append(
             Event(
-                "child.ended", parent["run"], ended, message.cause, message.time, None,
+                "child.ended",
+                parent["run"],
+                ended,
+                message.cause,
+                message.time,
+                None,
                 message.partition,
-            )  # fmt: skip
+            )
         )
 
     def start_event(
@@ -401,4 +409,3 @@ class Runs:
             return True
         ask = run.program.open.get(key) if run.program is not None else None
         return ask is not None and ask.due == due
-

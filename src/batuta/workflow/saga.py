@@ -44,7 +44,10 @@ class Saga:
         return Undo(self)
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self._branch.sagas.remove(self)
         if error is None:

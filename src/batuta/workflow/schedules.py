@@ -136,7 +136,9 @@ class Schedules:
             "workflow": flow.name, "args": args, "kwargs": kwargs,
             "trigger": {"schedule": name, "due": due},
         }  # fmt: skip
-        into.messages.append(Message(f"{run}/start", partition, "run.start", run, start, fired, now))
+        into.messages.append(
+            Message(f"{run}/start", partition, "run.start", run, start, fired, now)
+        )
 
     def _record(self, schedule: Schedule, last: int, following: int | None) -> Record:
         return Record(
