@@ -224,7 +224,7 @@ error[definition]: workflow `f` is not an `async def` function
   --> broken.py:3
   |
 3 | @workflow
-  hint: write `async def`; the work itself goes into steps, which may be plain functions""",
+  hint: write `async def`; the work goes into steps, which may be plain functions""",
     ),
     "twice in a file": (
         "from batuta import step\n\n@step\ndef f(): ...\n\n@step\ndef f(): ...\n",

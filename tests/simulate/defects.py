@@ -34,13 +34,13 @@ PERFORMERS_KEPT: Change = (
 DEFECTS: dict[str, list[Change]] = {
     "acknowledged before the commit": [
         (
-            "batuta.simulate.server",
+            "batuta.simulate.commits",
             '            if moment == "before":\n',
             (
                 "            for message_id, reply in turn.replies.items():\n"
-                "                request = self.waiting.pop(message_id, None)\n"
+                "                request = self._server.waiting.pop(message_id, None)\n"
                 "                if request is not None:\n"
-                "                    self.simulation.answered(request, message_id, reply)\n"
+                "                    self._server.simulation.answered(request, message_id, reply)\n"
                 '            if moment == "before":\n'
             ),
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from tests.simulate.flows import CLOCKED, MODELS, PLAIN, Plan
@@ -187,16 +189,35 @@ def _without_signals(plan: Plan) -> Plan:
     return [_without_signals(part) if isinstance(part, list) else part for part in plan]
 
 
+@cache
+def _empty(partitions: int) -> bytes:
+    """An empty journal's file: making its tables anew for each seed would take long."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    SqliteJournal(":memory:", partitions=partitions, connector=lambda path, busy: connection)
+    return connection.serialize()
+
+
+def empty_journal(partitions: int) -> SqliteJournal:
+    """A journal in memory with nothing in it."""
+
+    def connect(path: str, busy_s: float) -> sqlite3.Connection:
+        connection = sqlite3.connect(":memory:", isolation_level=None, cached_statements=256)
+        connection.deserialize(_empty(partitions))
+        return connection
+
+    return SqliteJournal(":memory:", partitions=partitions, connector=connect)
+
+
 def prepare(seed: int, faults: Faults | None = None) -> tuple[Simulation, Oracle]:
     """The simulation of a seed, ready to run, and who watches it."""
     scenario = Maker(seed).make()
     if faults is None:
         faults = draw_faults(seed, START + TROUBLED)
-    journal = SqliteJournal(":memory:", partitions=scenario.partitions)
+    journal = empty_journal(scenario.partitions)
     oracle = Oracle(scenario)
     simulation = Simulation(
         CLOCKED if scenario.clocked else PLAIN, journal, seed=seed, models=MODELS,
-        servers=scenario.servers, faults=faults, observer=oracle, start=START, lease_s=16.0,
+        servers=scenario.servers, faults=faults, observer=oracle, start=START, lease_s=24.0,
     )  # fmt: skip
     oracle.simulation = simulation
     for at, type, subject, data in scenario.requests:

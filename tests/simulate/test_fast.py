@@ -199,7 +199,7 @@ def test_signals_events_and_real_code() -> None:
 
 def test_runs_hear_the_events_of_each_other() -> None:
     @workflow
-    async def listener() -> str:
+    async def listener() -> Any:
         return (await event("rung", subject="door")).id
 
     @workflow

@@ -169,7 +169,7 @@ class Up:
         spans = telemetry.start(system)
         stopped = asyncio.create_task(self._stopping.wait())
         tasks: list[asyncio.Future[Any]] = [serving, stopped, *([spans] if spans else [])]
-        tasks.append(system.broken)
+        tasks.append(asyncio.shield(system.broken))
         try:
             first: set[asyncio.Future[Any]] = {serving, ready}
             await asyncio.wait(first, return_when="FIRST_COMPLETED")

@@ -19,6 +19,10 @@ KINDS = (
 """Each stands alone in the mix of a seed: drawn in or not, and how often."""
 
 
+class Crash(Exception):
+    """A server's process ended, here and now."""
+
+
 @dataclass(slots=True)
 class Faults:
     """The faults of one seed; everything is keyed, so it does not depend on the order of asking.

@@ -15,7 +15,7 @@ Waiting = tuple[int, int, Any, Any]
 class Lane:
     """One queue: what runs, what waits, when the last ones began."""
 
-    __slots__ = ("_began", "_count", "_queue", "most", "running", "waiting")
+    __slots__ = ("_began", "_count", "_queue", "looked", "most", "running", "waiting")
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
@@ -23,6 +23,7 @@ class Lane:
         self._began: deque[int] = deque()
         self._count = 0
         self.running = 0
+        self.looked: int | None = None
         concurrency = FOREVER if queue.concurrency is None else queue.concurrency
         self.most = concurrency if queue.rate is None else 0
         """How many may run where nothing else limits it; 0 where a rate does."""
@@ -36,10 +37,6 @@ class Lane:
         order = now - priority * PRIORITY_HEADSTART
         heapq.heappush(self.waiting, (order, self._count, process, ask))
         return False
-
-    def leave(self) -> None:
-        """One has ended."""
-        self.running -= 1
 
     def next(self, now: int) -> tuple[Any, Any] | None:
         """One that waits and may begin now: (process, ask)."""

@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from batuta.kernel.errors import Cancelled
-from batuta.workflow.ask import Ask, Call
+from batuta.workflow.ask import Ask, Call, Emit
 from batuta.workflow.program import (
     AT_ONCE,
     PENDING,
@@ -72,6 +72,7 @@ class Process(Program):
     ) -> None:
         # Program's own tables are not made: see above.
         self.run = run
+        self.luck = f"{fast.seed}\0{run}/"
         self.workflow = workflow
         self.fast = fast
         self.began = began
@@ -133,8 +134,8 @@ class Process(Program):
         else:
             ask.key = owner.key  # type: ignore[union-attr]
         if ask.kind in AT_ONCE:
-            if ask.kind == "emit":
-                self.fast.emit(self, ask)
+            if isinstance(ask, Emit):
+                self.fast.waiting.emit(self, ask)
                 return f"{self.run}/{ask.key}", None
             return None, None
         return self._join(owner, branch, ask)  # type: ignore[arg-type]
@@ -143,7 +144,7 @@ class Process(Program):
         """Marks are recorded nowhere."""
 
     def _limit(self, joining: Joining, within: int) -> None:
-        self.fast.limit(self, joining, within)
+        self.fast.waiting.limit(self, joining, within)
 
     def answer(self, ask: Ask[Any], value: Any, error: BaseException | None) -> None:
         """Hand what came to whoever waits for it."""

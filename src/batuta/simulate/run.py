@@ -96,9 +96,9 @@ def simulate(
     known: dict[Any, Any] = {}
     for number in range(n):
         fast = Fast(used, seed=seed, queues=queues, concurrency=concurrency, ended=tally.ended)
-        fast.steps = known  # counted together; each has lanes of its own
+        fast.performing.steps = known  # counted together; each has queues of its own
         for step in known.values():
-            step.lane = fast.lane_of(step.queue)
+            step.lane = fast.performing.lane_of(step.queue)
         tally.fast = fast
         fast.start(workflow, given, by_name, f"{workflow.name}-{number}", 0)
         fast.run()

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from batuta.common.duration import SECOND
 from batuta.kernel.clock import RealClock
 from batuta.kernel.dispatch import Dispatcher
-from batuta.kernel.errors import BatutaError, Fenced, JournalLocked
+from batuta.kernel.errors import BatutaError, JournalLocked
 from batuta.kernel.event import Event, Message
 from batuta.kernel.lease import Ownership
 from batuta.kernel.loop import Loop, Turn
 from batuta.kernel.world import Command, Outcome
-from batuta.simulate.agenda import ARRIVAL, COMPLETION, DECISION, UPKEEP, Life
+from batuta.simulate.agenda import ARRIVAL, DECISION, UPKEEP, Life
+from batuta.simulate.commits import Commits
+from batuta.simulate.fault import Crash
 from batuta.simulate.world import SimulatedWorld
 from batuta.workflow.deliveries import Deliveries
 from batuta.workflow.runs import Runs
@@ -23,12 +25,7 @@ if TYPE_CHECKING:
     from batuta.simulate.simulation import Simulation
 
 REGAIN_NS = 2 * SECOND
-HOLD_NS = SECOND // 2
 REARM_NS = 3600 * SECOND
-
-
-class Crash(Exception):
-    """The server's process ended, here and now."""
 
 
 class Server:
@@ -75,9 +72,8 @@ class Server:
         self.messages: list[Message] = []
         self.waiting: dict[str, int] = {}
         self.scheduled = False
-        self.committing = False
         self.armed: int | None = None
-        self.held_until = 0
+        self.committing = Commits(self)
         self.build()
         self.regain()
         self._upkeep()
@@ -110,7 +106,7 @@ class Server:
         try:
             epochs = self.ownership.begin()
         except JournalLocked:
-            self._after(REGAIN_NS, UPKEEP, self.regain)
+            self.after(REGAIN_NS, UPKEEP, self.regain)
             return
         self.own(epochs)
 
@@ -130,12 +126,12 @@ class Server:
             simulation.unanswered(request)
         simulation.restart(self)
 
-    def _after(self, delay: int, phase: int, act: Any, *args: Any) -> None:
+    def after(self, delay: int, phase: int, act: Any, *args: Any) -> None:
         agenda = self.simulation.agenda
         agenda.at(agenda.now + delay, phase, self.life, act, *args)
 
     def _upkeep(self) -> None:
-        self._after(int(self.ownership.pause_s * SECOND), UPKEEP, self.keep)
+        self.after(int(self.ownership.pause_s * SECOND), UPKEEP, self.keep)
 
     def keep(self) -> None:
         """Prolong the leases, and take over what others left."""
@@ -171,7 +167,7 @@ class Server:
         if not self.scheduled:
             self.scheduled = True
             busy = self.simulation.faults.busy(self.owner, self.simulation.agenda.now)
-            self._after(busy, DECISION, self.turn)
+            self.after(busy, DECISION, self.turn)
 
     def turn(self) -> None:
         """Fold what came in, decide, write."""
@@ -181,7 +177,7 @@ class Server:
         try:
             self.loop.turn(outcomes, messages)
             self._perform(self.loop.take_early())
-            self.commit()
+            self.committing.commit()
         except Crash:
             self.crash()
             return
@@ -215,131 +211,38 @@ class Server:
             if not self.scheduled:
                 self.turn()
 
-    # -- committing ------------------------------------------------------------------------
-
-    def commit(self) -> None:
-        """Write what is decided, unless a commit is under way: then it is gathered."""
-        while not self.committing:
-            if self._holds():
-                return
-            turn = self.loop.begin_commit()
-            if turn is None:
-                return
-            if not turn.batch:
-                self._release(turn)
-                continue
-            self.commits += 1
-            faults = self.simulation.faults
-            moment = faults.at_commit(self.owner, self.commits)
-            slow = faults.slow(self.owner, self.commits)
-            if moment == "before":
-                raise Crash
-            if slow is not None:
-                self._write_slowly(turn, *slow)
-                return
-            if not self._write(turn):
-                return
-            if moment == "after":
-                raise Crash
-            self._release(turn)
-
-    def _holds(self) -> bool:
-        """Whether the commit waits a moment for the outcomes of repeatable steps."""
-        if not self.loop.may_wait():
-            self.held_until = 0
-            return False
-        now = self.simulation.agenda.now
-        if not self.held_until:
-            self.held_until = now + HOLD_NS
-            self._after(HOLD_NS, COMPLETION, self._held)
-        return now < self.held_until
-
-    def _held(self) -> None:
-        try:
-            self.commit()
-        except Crash:
-            self.crash()
-
-    def _write_slowly(self, turn: Turn, taken: int, early: bool) -> None:
-        self.committing = True
-        if early and not self._write(turn):
-            return
-        self._after(taken, COMPLETION, self._synced, turn, early)
-
-    def _synced(self, turn: Turn, written: bool) -> None:
-        self.committing = False
-        try:
-            if written or self._write(turn):
-                self._release(turn)
-                self.commit()
-        except Crash:
-            self.crash()
-            return
-        self.arm()
-
-    def _write(self, turn: Turn) -> bool:
-        """Make a turn durable; False where another server owns a partition by now."""
+    def release(self, turn: Turn) -> None:
+        """A turn is durable: stop, begin, answer."""
         simulation = self.simulation
-        try:
-            simulation.journal.commit(turn.batch)
-        except Fenced:
-            simulation.observer.fenced(self)
-            self._reset()
-            return False
-        simulation.observer.committed(self, turn.batch)
-        simulation.spread(self, turn.batch)
-        pause = simulation.faults.pause(self.owner, self.commits)
-        if pause is not None:
-            self.life.until = simulation.agenda.now + pause
-        jump = simulation.faults.jump(self.owner, self.commits)
-        if jump is not None:
-            self.skew += jump
-        return True
-
-    def _release(self, turn: Turn) -> None:
-        """The turn is durable: begin, cancel, answer."""
-        if self.life.until > self.simulation.agenda.now:
-            # Suspended between the commit and what follows from it.
-            self.committing = True
-            self._after(0, COMPLETION, self._resumed, turn)
-            return
         commands = self.loop.committed(turn)
         for command_id in turn.cancels:
-            self.simulation.observer.cancelled(self, command_id)
+            simulation.observer.cancelled(self, command_id)
             self.world.cancel(command_id)
         for message_id, reply in turn.replies.items():
             request = self.waiting.pop(message_id, None)
             if request is not None:
-                self.simulation.answered(request, message_id, reply)
+                simulation.answered(request, message_id, reply)
         self._perform(commands)
 
-    def _resumed(self, turn: Turn) -> None:
-        self.committing = False
-        try:
-            self._release(turn)
-            self.commit()
-        except Crash:
-            self.crash()
-            return
-        self.arm()
+    # -- starting over ---------------------------------------------------------------------
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
         """What this server believes may be wrong: fold everything again from the journal."""
-        self.committing = False
+        self.committing = Commits(self)
         still = {message.id for message in self.messages}
         for message_id in [id for id in self.waiting if id not in still]:
             self.simulation.unanswered(self.waiting.pop(message_id))
         self.outcomes.clear()
         self.build()
-        self._after(1000, DECISION, self.regain)
+        self.after(1000, DECISION, self.regain)
 
     # -- watching --------------------------------------------------------------------------
 
     def poll(self) -> None:
         """Take in what waits in the inboxes of its partitions."""
-        if self.committing:
+        if self.committing.busy:
             # Messages of the commit under way may seem to wait still.
-            self._after(20_000_000, ARRIVAL, self.poll)
+            self.after(20_000_000, ARRIVAL, self.poll)
             return
         if not self.loop.epochs:
             return
