@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,7 +29,21 @@ def fingerprint(oracle: Oracle) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@pytest.fixture
+def seldom_collected() -> Iterator[None]:
+    """Each seed leaves little behind: looking for garbage every few hundred objects takes longer
+    than the seeds."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    yield
+    gc.set_threshold(*before)
+    gc.unfreeze()
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("seldom_collected")
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_everything_holds(chunk: int) -> None:
     crashes = fences = 0

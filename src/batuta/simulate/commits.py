@@ -21,17 +21,19 @@ class Commits:
 
     Parameters
     ----------
-    server: whose turns are written. busy: a commit is under way.
+    server: whose turns are written. busy: a commit is under way. over: another loop has
+    taken the place of the one whose turns these were.
     """
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._held_until = 0
         self.busy = False
+        self.over = False
 
     def commit(self) -> None:
         """Write what is decided, unless a commit is under way: then it is gathered."""
-        while not self.busy:
+        while not (self.busy or self.over):
             if self._holds():
                 return
             turn = self._server.loop.begin_commit()

@@ -228,6 +228,7 @@ class Server:
 
     def reset(self) -> None:
         """What this server believes may be wrong: fold everything again from the journal."""
+        self.committing.over = True
         self.committing = Commits(self)
         still = {message.id for message in self.messages}
         for message_id in [id for id in self.waiting if id not in still]:
