@@ -161,7 +161,8 @@ class Maker:
         return ["race", self.part(depth), self.part(depth)]
 
     def _timeout(self, depth: int) -> Plan:
-        return ["try", ["timeout", self.part(depth), self.dice.one_of((1, 4, 15))]]
+        part = ["together", "shaky", "shaky"] if self.dice.chance(0.4) else self.part(depth)
+        return ["try", ["timeout", part, self.dice.one_of((1, 2, 4, 15))]]
 
     def _saga(self, depth: int) -> Plan:
         self.tags += 1

@@ -30,6 +30,8 @@ class Lane:
 
     def enter(self, now: int, priority: int, process: Any, ask: Any) -> bool:
         """Whether it may begin at once; else it waits."""
+        while self.waiting and self.waiting[0][3].due is None:
+            heapq.heappop(self.waiting)  # dropped while it waited
         if not self.waiting and self._may_begin(now):
             self._begin(now)
             return True

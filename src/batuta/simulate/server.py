@@ -99,6 +99,8 @@ class Server:
             Schedules(definitions, simulation.partition_of),
         )
         dispatcher = Dispatcher(definitions.queues.values(), simulation.concurrency)
+        # After a reset the world may still be busy with commands of before.
+        dispatcher.adopt(self.world.flying.values())
         self.loop = Loop(simulation.journal, machines, self.world, dispatcher)
 
     def regain(self) -> None:
