@@ -337,7 +337,7 @@ class Loop:
         """Whether the open turn holds nothing that anybody waits for but repeatable steps that
         have begun already."""
         turn = self._open
-        return bool(turn.unwritten) and not turn.commands
+        return bool(turn.unwritten) and not (turn.commands or turn.cancels or turn.replies)
 
     def begin_commit(self) -> Turn | None:
         """Close the open turn, for committing; None where there is nothing to write or do."""
