@@ -64,7 +64,7 @@ def test_one_place_goes_round_between_two_who_want_it() -> None:
     clock, both = sides(Queue("q", 1))
     had: set[str] = set()
     for side in both:
-        side.lane.waiting = [(0, n, None) for n in range(5)]  # type: ignore[misc]
+        side.lane.waiting = [(0, n, None) for n in range(5)]
     for _ in range(4 * HOLD // TICK):
         clock.time += TICK
         for side in both:
@@ -77,7 +77,7 @@ def test_one_place_goes_round_between_two_who_want_it() -> None:
 
 def test_what_a_dead_server_held_is_free_again() -> None:
     clock, (one, two) = sides(Queue("q", 3))
-    one.lane.waiting = two.lane.waiting = [(0, n, None) for n in range(3)]  # type: ignore[misc]
+    one.lane.waiting = two.lane.waiting = [(0, n, None) for n in range(3)]
     one.turn()
     assert one.lane.allowed == 3
     clock.time += TICK
@@ -93,7 +93,7 @@ def test_what_a_dead_server_held_is_free_again() -> None:
 
 def want(side: Side) -> None:
     """One more waits."""
-    side.lane.waiting.append((0, 0, None))  # type: ignore[arg-type]
+    side.lane.waiting.append((0, 0, None))
 
 
 def begin(side: Side) -> None:

@@ -6,6 +6,7 @@ import heapq
 from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from batuta.kernel.world import Command
 
@@ -45,7 +46,7 @@ class Lane:
         self.until = 0
         self.servers = 1
         self.running = 0
-        self.waiting: list[tuple[int, int, Command]] = []
+        self.waiting: list[tuple[int, int, Any]] = []
         self.began: deque[int] = deque()
 
     def may_begin(self, now: int) -> bool:

@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-type_version = (
-    1  # written beside each event; `kernel.upcast` turns older ones into the current form
-)
-
 Data = dict[str, Any]
-
-LINK_KINDS = ("triggered", "observed", "input", "compensates", "retries", "supersedes")
 
 
 @dataclass(slots=True, eq=False)
 class Link:
-    """A typed relation to another event, beside its one `cause`."""
+    """A typed relation to another event, beside its one `cause`.
+
+    Parameters
+    ----------
+    kind: `triggered`, `observed`, `input`, `compensates`, `retries` or `supersedes`.
+    """
 
     kind: str
     to: Event | int
