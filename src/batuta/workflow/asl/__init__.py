@@ -1,0 +1,1 @@
+"""Amazon States Language: state machines as runs of the kernel."""
