@@ -38,7 +38,7 @@ _ANY = codec_of(Any)
 
 RESERVED = (
     "run.", "step.", "timer.", "wait.", "signal.", "child.", "event.emitted", "schedule.",
-    "delivery.", "server.", "object.", "patch.marked", "attributes.set",
+    "delivery.", "server.", "object.", "patch.marked", "attributes.set", "machine.", "activity.",
 )  # fmt: skip
 """Beginnings of event types that are Batuta's own."""
 
