@@ -382,7 +382,7 @@ def test_an_error_at_the_commit_reaches_whoever_syncs(journal: SqliteJournal) ->
 
 
 def planted(monkeypatch: pytest.MonkeyPatch, *statements: str) -> None:
-    following = schema.Migration(2, statements, statements)
+    following = schema.Migration(schema.newest() + 1, statements, statements)
     monkeypatch.setattr(schema, "MIGRATIONS", [*schema.MIGRATIONS, following])
     monkeypatch.setattr("batuta.kernel.sqlite.MIGRATIONS", schema.MIGRATIONS)
 

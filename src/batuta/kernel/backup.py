@@ -8,11 +8,11 @@ from contextlib import contextmanager, suppress
 
 from batuta.kernel.errors import Conflict, JournalError
 from batuta.kernel.reading import Transaction
-from batuta.kernel.rows import Row, replaced_event, replaced_message, replaced_record
+from batuta.kernel.rows import EVENT, Row, replaced_event, replaced_message, replaced_record
 
 TABLES: dict[str, str] = {
     "subject": "id, name",
-    "event": "seq, partition, type, subject, time, cause, command, v, data, large, links, crc",
+    "event": EVENT,
     "link": "seq, kind, target",
     "record": "kind, id, partition, status, name, time, ended, wake, seq, attributes, data,"
     " large, crc",

@@ -48,7 +48,7 @@ from batuta.kernel.tables import (
 _SUBJECTS_KNOWN = 200_000
 _COPY_EVENTS = f"COPY event ({EVENT}) FROM STDIN BINARY".encode()
 _EVENT_TYPES = (
-    "int8", "int4", "text", "int8", "int8", "int8", "text", "int4", "text", "text", "text", "int8",
+    "int8", "int4", "text", "int8", "int8", "int8", "text", "int4", "text", "int8", "text", "text",
 )  # fmt: skip
 _LOCK_HEAD = b"SELECT seq FROM head FOR UPDATE"
 _ADVANCE = b"UPDATE head SET seq = seq + %s RETURNING seq, swept"

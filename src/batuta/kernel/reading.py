@@ -123,7 +123,7 @@ class Reading:
         subject's events; only others stand in an index.
         """
         found = self._events(
-            f"SELECT {EVENT} FROM events WHERE command = ? AND substr(command, 1, 1) = '='",
+            f"SELECT {EVENT} FROM events WHERE command = ? AND command >= '='",
             ["=" + command],
         )
         for at, letter in enumerate(command):

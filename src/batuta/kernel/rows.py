@@ -17,7 +17,10 @@ Fetch = Callable[[str], Any]
 NAME_MAX = 2000
 """The longest id of a message, its type and its subject, in bytes: an index must hold it."""
 
-EVENT = "seq, partition, type, subject, time, cause, command, v, data, large, links, crc"
+EVENT = "seq, partition, type, subject, time, cause, command, v, data, crc, large, links"
+PLAIN = 10
+"""So many columns does an event have that has neither large values nor links."""
+
 RECORD = "kind, id, partition, status, name, time, ended, wake, seq, attributes, data, large, crc"
 MESSAGE = "id, partition, type, subject, cause, time, data, large, crc"
 
@@ -75,7 +78,7 @@ def placed(
             links = encode([[link.kind, _position(link.to, event)] for link in event.links])
         crc = crc32(f"{whole}{seq}|{cause}|{links}".encode())
         number = subjects[subject]
-        add((seq, partition, type, number, time, cause, command, v, text, large, links, crc))
+        add((seq, partition, type, number, time, cause, command, v, text, crc, large, links))
     return rows
 
 
@@ -91,12 +94,12 @@ def _position(of: Event | int, by: Event | Message) -> int:
 
 def link_rows(rows: Iterable[Row]) -> list[tuple[int, str, int]]:
     """(seq, kind, to) of every link in these event rows."""
-    return [(row[0], kind, to) for row in rows if row[10] for kind, to in decode(row[10])]
+    return [(row[0], kind, to) for row in rows if row[11] for kind, to in decode(row[11])]
 
 
 def event_of(row: Row, fetch: Fetch) -> Event:
     """The event of a row, or `JournalCorrupt` where its checksum does not fit."""
-    seq, partition, type, subject, time, cause, command, v, text, large, links, crc = row
+    seq, partition, type, subject, time, cause, command, v, text, crc, large, links = row
     whole = f"{partition}|{type}|{subject}|{time}|{command}|{v}|{text}|{large}"
     if crc != crc32(f"{seq}|{cause}|{links}".encode(), crc32(whole.encode("utf-8", "replace"))):
         raise damaged(f"event {seq}")
@@ -199,10 +202,10 @@ def damaged(what: str) -> JournalCorrupt:
 
 def replaced_event(row: Row, name: str, partition: int) -> Row:
     """An event's stored row for another partition; `name` is its subject's."""
-    seq, _, type, subject, time, cause, command, v, text, large, links, _ = row
+    seq, _, type, subject, time, cause, command, v, text, _, large, links = row
     whole = f"{partition}|{type}|{name}|{time}|{command}|{v}|{text}|{large}"
     crc = crc32(f"{seq}|{cause}|{links}".encode(), crc32(whole.encode()))
-    return (seq, partition, type, subject, time, cause, command, v, text, large, links, crc)
+    return (seq, partition, type, subject, time, cause, command, v, text, crc, large, links)
 
 
 def replaced_record(row: Row, partition: int) -> Row:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from batuta.kernel.journal import Batch
 from batuta.kernel.reading import Reading, Transaction
 from batuta.kernel.rows import (
     EVENT,
+    PLAIN,
     Row,
     contents,
     link_rows,
@@ -45,11 +47,15 @@ from batuta.kernel.tables import (
 MEMORY = ":memory:"
 _SUBJECTS_KNOWN = 200_000
 _ADD_EVENT = f"INSERT INTO event ({EVENT}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
+_ADD_PLAIN = f"INSERT INTO event ({', '.join(EVENT.split(', ')[:PLAIN])}) VALUES "
+_PLAIN_ROW = "(?,?,?,?,?,?,?,?,?,?)"
+_AT_ONCE = tuple((many, _ADD_PLAIN + ",".join([_PLAIN_ROW] * many)) for many in (50, 10))
+"""Statements that add many rows cost half of what as many single ones do."""
 _ADD_LINK = "INSERT INTO link (seq, kind, target) VALUES (?,?,?)"
 _REMOVE_RECORD = "DELETE FROM record WHERE kind = ? AND id = ?"
 _POSITION = "SELECT max(coalesce((SELECT max(seq) FROM event), 0), seq), swept FROM head"
 _FIND_SUBJECT = "SELECT id FROM subject WHERE name = ?"
-_ADD_SUBJECT = "INSERT INTO subject (name) VALUES (?) RETURNING id"
+_ADD_SUBJECT = "INSERT INTO subject (name) VALUES (?) ON CONFLICT DO NOTHING RETURNING id"
 _TAKE = "UPDATE inbox SET taken = ? WHERE id = ?"
 
 
@@ -229,7 +235,7 @@ class SqliteJournal(Tables):
                     self._swept = swept
                 self._number(batch.events)
                 rows = placed(batch.events, parts, head, self._subjects)
-                writer.executemany(_ADD_EVENT, rows)
+                add_events(writer, rows)
                 self._write_rest(batch, rows, head + len(rows), payloads)
         except BaseException:
             self._undo(batch)
@@ -269,11 +275,13 @@ class SqliteJournal(Tables):
     def _number(self, events: Iterable[Event]) -> None:
         """Find or make the numbers of the subjects of these events."""
         known = self._subjects
-        for name in {event.subject for event in events}.difference(known):
-            found = self._writer.execute(_FIND_SUBJECT, (name,)).fetchone()
-            if found is None:
-                found = self._writer.execute(_ADD_SUBJECT, (name,)).fetchall()[0]
-            known[name] = found[0]
+        for event in events:
+            name = event.subject
+            if name not in known:
+                found = self._writer.execute(_ADD_SUBJECT, (name,)).fetchall()
+                if not found:
+                    found = self._writer.execute(_FIND_SUBJECT, (name,)).fetchall()
+                known[name] = found[0][0]
 
     @contextmanager
     def _transaction(self, *, exclusive: bool = True) -> Iterator[Transaction]:
@@ -370,6 +378,21 @@ class SqliteJournal(Tables):
             raise explained(error, self.path) from error
         except UnicodeEncodeError as error:
             raise unstorable(error) from error
+
+
+def add_events(connection: Connection, rows: Sequence[Row]) -> None:
+    """Insert the rows of events; those with rare columns one by one, the others many at once."""
+    plain = [row[:PLAIN] for row in rows if row[PLAIN] is None and row[PLAIN + 1] is None]
+    done, count = 0, len(plain)
+    for many, sql in _AT_ONCE:
+        while count - done >= many:
+            connection.execute(sql, list(chain.from_iterable(plain[done : done + many])))
+            done += many
+    if done < count:
+        connection.executemany(_ADD_PLAIN + _PLAIN_ROW, plain[done:])
+    if count < len(rows):
+        rare = [row for row in rows if row[PLAIN] is not None or row[PLAIN + 1] is not None]
+        connection.executemany(_ADD_EVENT, rare)
 
 
 @lru_cache(maxsize=2)
