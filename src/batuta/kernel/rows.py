@@ -26,31 +26,28 @@ MESSAGE = "id, partition, type, subject, cause, time, data, large, crc"
 
 
 def contents(events: Iterable[Event], payloads: dict[str, bytes]) -> list[Row]:
-    """What does not depend on the position: everything of a row but seq, cause and links.
+    """What has to be worked out and does not depend on the position: command, v, text, large.
 
-    Large values are added to `payloads`. The last column is the text that the checksum is of.
-    This and `placed` are the hottest lines of a commit: hence no calls that can be avoided.
+    Large values are added to `payloads`. This and `placed` are the hottest lines of a commit:
+    hence no calls that can be avoided.
     """
     rows: list[Row] = []
     add = rows.append
     version = VERSIONS.get
     for event in events:
-        data = event.data
-        text = encode(data)
+        text = encode(event.data)
         large = None
         if len(text) > LARGE:
-            text, large = split(data, text, payloads)
-        type, subject, command, time = event.type, event.subject, event.command, event.time
+            text, large = split(event.data, text, payloads)
+        command = event.command
         if command is not None:
+            subject = event.subject
             end = len(subject)
-            if command[end : end + 1] == "/" and command[:end] == subject:
+            if command[end : end + 1] == "/" and command.startswith(subject):
                 command = command[end:]
             else:
                 command = "=" + command
-        v = version(type, 1)
-        part = event.partition
-        whole = f"{part}|{type}|{subject}|{time}|{command}|{v}|{text}|{large}"
-        add((part, type, subject, time, command, v, text, large, whole))
+        add((command, version(event.type, 1), text, large))
     return rows
 
 
@@ -65,18 +62,22 @@ def placed(
     rows: list[Row] = []
     add = rows.append
     seq = head
-    for event, (partition, type, subject, time, command, v, text, large, whole) in zip(
-        events, parts, strict=True
-    ):
+    for event, (command, v, text, large) in zip(events, parts, strict=True):
         seq += 1
         cause: Any = event.cause
         if cause is not None and cause.__class__ is not int:
             cause = cause.seq or _position(cause, event)
         event.seq = seq
+        partition, type, subject, time = event.partition, event.type, event.subject, event.time
+        whole = f"{partition}|{type}|{subject}|{time}|{command}|{v}|{text}|"
         links = None
         if event.links:
             links = encode([[link.kind, _position(link.to, event)] for link in event.links])
-        crc = crc32(f"{whole}{seq}|{cause}|{links}".encode())
+        if large is None and links is None:  # to write the words takes less than to format them
+            whole += f"None{seq}|{cause}|None"
+        else:
+            whole += f"{large}{seq}|{cause}|{links}"
+        crc = crc32(whole.encode())
         number = subjects[subject]
         add((seq, partition, type, number, time, cause, command, v, text, crc, large, links))
     return rows
