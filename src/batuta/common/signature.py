@@ -105,7 +105,7 @@ class SignatureCodec:
         self._plans = {}
         self.result = codec_of(hints.get("return", Any))
         self.encode_call = self._encoder_of_calls()
-        self.decode_call = self._decode_call
+        self.decode_call = self._decoder_of_calls()
         self.encode_result = self._of_result(self.result.encode)
         self.decode_result = self._of_result(self.result.decode)
         return self
@@ -160,16 +160,40 @@ class SignatureCodec:
             return general
         encoders = [self.codecs[one.name].encode for one in self.parameters]
         wanted = len(encoders)
+        only = encoders[0] if wanted == 1 else None
 
         def encode_call(args: Sequence[Any], kwargs: dict[str, Any]) -> Call:
             if kwargs or len(args) != wanted:
                 return general(args, kwargs)
             try:
+                if only is not None:
+                    return [only(args[0])], {}
                 return [encode(v) for encode, v in zip(encoders, args)], {}  # noqa: B905
             except Misfit:
                 return general(args, kwargs)  # which says in which parameter
 
         return encode_call
+
+    def _decoder_of_calls(self) -> Callable[[Sequence[Any], dict[str, Any]], PythonCall]:
+        """The same for decoding."""
+        general = self._decode_call
+        if not POSITIONAL.issuperset(one.kind for one in self.parameters):
+            return general
+        decoders = [self.codecs[one.name].decode for one in self.parameters]
+        wanted = len(decoders)
+        only = decoders[0] if wanted == 1 else None
+
+        def decode_call(args: Sequence[Any], kwargs: dict[str, Any]) -> PythonCall:
+            if kwargs or len(args) != wanted:
+                return general(args, kwargs)
+            try:
+                if only is not None:
+                    return (only(args[0]),), {}
+                return tuple([decode(v) for decode, v in zip(decoders, args)]), {}  # noqa: B905
+            except Misfit:
+                return general(args, kwargs)
+
+        return decode_call
 
     def _converted(self, name: str, convert: Callable[[Any], Any], value: Any) -> Any:
         try:
