@@ -118,7 +118,7 @@ class SqliteJournal(Tables):
         partitions: int = 1,
         busy_s: float = 10.0,
         synchronous: str = "FULL",
-        checkpoint_pages: int = 2000,
+        checkpoint_pages: int = 1000,
         connector: Callable[[str, float], Connection] = connect,
     ) -> None:
         self.path = str(path)
