@@ -58,7 +58,10 @@ class RealClock:
         pace = self._pace
         if steady >= pace.check_at:
             pace = self._follow(pace, steady)
-        return pace.at(steady)
+        passed = steady - pace.since
+        if pace.slow or passed < 0:
+            return pace.at(steady)
+        return pace.base + passed
 
     def _follow(self, pace: _Pace, steady: int) -> _Pace:
         present, wall = pace.at(steady), self._wall()

@@ -169,21 +169,22 @@ class Dispatcher:
     def offer(self, commands: list[Command], now: int) -> list[Command]:
         """Hand in commands; which of them may begin at once."""
         ready: list[Command] = []
+        running = self._running
         for command in commands:
             if self._adopted and command.id in self._adopted:
                 self._adopted.discard(command.id)
-                if command.id in self._running:
+                if command.id in running:
                     ready.append(command)
                     continue
             if self._paused and command.cause.partition in self._paused:
                 self._resting.append(command)
                 continue
-            lane = self._lane(command)
-            if not self._held:
+            lane = self._default if command.queue is None else self._lane(command)
+            if lane.waiting and not self._held:
                 lane.waiting.clear()  # nothing but what was dropped
             if not lane.waiting and lane.may_begin(now):
                 lane.begin(now)
-                self._running[command.id] = lane, command
+                running[command.id] = lane, command
                 ready.append(command)
                 continue
             self._count += 1

@@ -397,9 +397,12 @@ class Loop:
 
     def next_wake(self) -> int | None:
         """When `turn` wants to be called even though nothing came in, ns."""
-        wakes = [machine.next_wake() for machine in self.machines]
-        wakes.append(self.dispatcher.next_wake())
-        return min((wake for wake in wakes if wake is not None), default=None)
+        first = self.dispatcher.next_wake()
+        for machine in self.machines:
+            wake = machine.next_wake()
+            if wake is not None and (first is None or wake < first):
+                first = wake
+        return first
 
 
 def _holds(history: list[Event], event: Event) -> bool:

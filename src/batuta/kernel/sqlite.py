@@ -53,7 +53,12 @@ _AT_ONCE = tuple((many, _ADD_PLAIN + ",".join([_PLAIN_ROW] * many)) for many in 
 """Statements that add many rows cost half of what as many single ones do."""
 _ADD_LINK = "INSERT INTO link (seq, kind, target) VALUES (?,?,?)"
 _REMOVE_RECORD = "DELETE FROM record WHERE kind = ? AND id = ?"
-_POSITION = "SELECT max(coalesce((SELECT max(seq) FROM event), 0), seq), swept FROM head"
+_STATE = (
+    "SELECT partition, epoch, max(coalesce((SELECT max(seq) FROM event), 0), seq), swept"
+    " FROM head LEFT JOIN partition"
+)
+"""In one statement, because each costs a commit more than a row does: the epochs, and beside each
+(or alone) the last position and how often subjects were removed."""
 _FIND_SUBJECT = "SELECT id FROM subject WHERE name = ?"
 _ADD_SUBJECT = "INSERT INTO subject (name) VALUES (?) ON CONFLICT DO NOTHING RETURNING id"
 _TAKE = "UPDATE inbox SET taken = ? WHERE id = ?"
@@ -227,9 +232,9 @@ class SqliteJournal(Tables):
             with self._errors():
                 parts = contents(batch.events, payloads)
                 writer.execute("BEGIN IMMEDIATE")
-                epochs = writer.execute("SELECT partition, epoch FROM partition").fetchall()
-                check_epochs(batch, epochs)
-                head, swept = writer.execute(_POSITION).fetchone()
+                state = writer.execute(_STATE).fetchall()
+                check_epochs(batch, [row[:2] for row in state])
+                head, swept = state[0][2:]
                 if swept != self._swept or len(self._subjects) > _SUBJECTS_KNOWN:
                     self._subjects.clear()  # retention may have removed some
                     self._swept = swept

@@ -43,7 +43,8 @@ class AsyncPool:
 
     def begin(self, job: Job) -> None:
         self._line.put(job)
-        self._call()
+        if not self._called:
+            self._call()
 
     def stop(self, job: Job) -> None:
         assert job.stopped is not None

@@ -29,9 +29,10 @@ class Strays:
 
     def perform(self, command: Command) -> Outcome | None:
         """Begin with a command, unless it is under way; an outcome that is there already."""
-        kept = self._outcomes.pop(command.id, None)
-        if kept is not None:
-            return kept
+        if self._outcomes:
+            kept = self._outcomes.pop(command.id, None)
+            if kept is not None:
+                return kept
         if not self._world.has(command.id):
             self._world.perform(command)
         elif command.id in self._disowned:

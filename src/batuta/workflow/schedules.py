@@ -79,6 +79,8 @@ class Schedules:
 
     def next_wake(self) -> int | None:
         """The next time of any schedule; at once, where one was just defined."""
+        if not (self.definitions.schedules or self._next):
+            return None
         if self._unknown():
             return 0
         return min((due for _, due in self._next.values() if due is not None), default=None)
@@ -95,6 +97,8 @@ class Schedules:
 
     def decide(self, now: int, into: Decision) -> None:
         """Start what is due."""
+        if not (self.definitions.schedules or self._next):
+            return
         for name, schedule in self.definitions.schedules.items():
             if not self._mine(name):
                 continue
