@@ -150,6 +150,8 @@ def test_read_after_before_types_subject_and_order(journal: AnyJournal) -> None:
     assert seqs(types=["step.asked", "run.*"]) == [1, 2, 4]
     assert seqs(subject="run-1") == [2, 4]
     assert seqs(1, subject="run-0", types=["step*"], newest_first=True) == [5, 3]
+    assert seqs(without=["step.", "run.x"]) == [1, 4, 5]
+    assert seqs(1, types=["step.*"], without=["step.asked"]) == [3]
     assert seqs(types=["*"]) == [1, 2, 3, 4, 5]
 
 

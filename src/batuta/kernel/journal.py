@@ -99,11 +99,12 @@ class Reading(Protocol):
         *,
         before: int | None = None,
         types: Sequence[str] = (),
+        without: Sequence[str] = (),
         subject: str | None = None,
         newest_first: bool = False,
     ) -> list[Event]:
         """Events with `after < seq` (and `seq < before`), in order. A type ending in `*`
-        matches by its beginning."""
+        matches by its beginning; types that begin as one of `without` are left out."""
 
     def event(self, seq: int) -> Event | None:
         """One event."""

@@ -26,6 +26,7 @@ from batuta.kernel.journal import Batch
 from batuta.kernel.reading import Reading, Transaction
 from batuta.kernel.rows import (
     EVENT,
+    RECORD,
     Row,
     contents,
     link_rows,
@@ -37,7 +38,7 @@ from batuta.kernel.rows import (
 from batuta.kernel.schema import MIGRATIONS, newest
 from batuta.kernel.sqlite import SqliteJournal
 from batuta.kernel.tables import (
-    PUT_RECORD,
+    REPLACE_RECORD,
     Tables,
     check_epochs,
     check_owned,
@@ -50,6 +51,13 @@ _COPY_EVENTS = f"COPY event ({EVENT}) FROM STDIN BINARY".encode()
 _EVENT_TYPES = (
     "int8", "int4", "text", "int8", "int8", "int8", "text", "int4", "text", "int8", "text", "text",
 )  # fmt: skip
+_PUT_RECORDS = (
+    f"INSERT INTO record ({RECORD}) SELECT * FROM unnest(%s::text[], %s::text[], %s::int[],"
+    " %s::text[], %s::text[], %s::int8[], %s::int8[], %s::int8[], %s::int8[], %s::text[],"
+    f" %s::text[], %s::text[], %s::int8[]){REPLACE_RECORD}"
+).encode()
+"""Many records in one statement: each column is an array."""
+_TAKE = b"UPDATE inbox SET taken = %s WHERE id = ANY(%s)"
 _LOCK_HEAD = b"SELECT seq FROM head FOR UPDATE"
 _ADVANCE = b"UPDATE head SET seq = seq + %s RETURNING seq, swept"
 _EPOCHS = b"SELECT partition, epoch FROM partition WHERE partition = ANY(%s)"
@@ -241,13 +249,16 @@ class PostgresJournal(Tables):
         if any(event.links for event in batch.events):
             run.many("INSERT INTO link (seq, kind, target) VALUES (?,?,?)", link_rows(rows))
         if batch.records:
-            run.many(PUT_RECORD, [record_row(record, head, payloads) for record in batch.records])
+            last = {(record.kind, record.id): record for record in batch.records}
+            fresh = [record_row(record, head, payloads) for record in last.values()]
+            columns = [list(column) for column in zip(*fresh, strict=True)]
+            run.connection.execute(_PUT_RECORDS, columns)
         if batch.removed:
             run.many("DELETE FROM record WHERE kind = ? AND id = ?", batch.removed)
         if batch.messages:
             run.many(post_sql(), [message_row(message, payloads) for message in batch.messages])
         if batch.taken:
-            run.many("UPDATE inbox SET taken = ? WHERE id = ?", [(head, id) for id in batch.taken])
+            run.connection.execute(_TAKE, [head, batch.taken])
         if payloads:
             keep_payloads(run.quietly, payloads)
         run.quietly(_TELL)
@@ -400,19 +411,19 @@ class Within:
     """Statements of one transaction, with `?` for values."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self.connection = connection
 
     def __call__(self, sql: str, values: Sequence[Any] = (), /) -> list[Row]:
-        cursor = self._connection.execute(translated(sql), values)
+        cursor = self.connection.execute(translated(sql), values)
         return cursor.fetchall() if cursor.description else []
 
     def quietly(self, sql: str, values: Sequence[Any] = (), /) -> list[Row]:
         """The same without waiting for rows, so that a pipeline goes on."""
-        self._connection.execute(translated(sql), values)
+        self.connection.execute(translated(sql), values)
         return []
 
     def many(self, sql: str, rows: Iterable[Row], /) -> None:
-        with self._connection.cursor() as cursor:
+        with self.connection.cursor() as cursor:
             cursor.executemany(translated(sql), rows)
 
 

@@ -69,6 +69,7 @@ class Reading:
         *,
         before: int | None = None,
         types: Sequence[str] = (),
+        without: Sequence[str] = (),
         subject: str | None = None,
         newest_first: bool = False,
     ) -> list[Event]:
@@ -85,6 +86,9 @@ class Reading:
             where.append("(" + " OR ".join(_type_clause(t) for t in types) + ")")
             for name in types:
                 more += [name[:-1], name[:-1] + _LAST] if name.endswith("*") else [name]
+        for name in without:
+            where.append("NOT (type >= ? AND type < ?)")
+            more += [name, name + _LAST]
         order = "DESC" if newest_first else "ASC"
         return self._events(
             f"SELECT {EVENT} FROM events WHERE {' AND '.join(where)} ORDER BY seq {order} LIMIT ?",

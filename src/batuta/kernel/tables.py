@@ -17,14 +17,14 @@ from batuta.kernel.rows import MESSAGE, RECORD, Row, message_row
 from batuta.kernel.verify import verify
 
 SNAPSHOTS_KEPT = 2
-PUT_RECORD = (
-    f"INSERT INTO record ({RECORD}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+REPLACE_RECORD = (
     " ON CONFLICT (kind, id) DO UPDATE SET partition = excluded.partition,"
     " status = excluded.status, name = excluded.name, time = excluded.time,"
     " ended = excluded.ended, wake = excluded.wake, seq = excluded.seq,"
     " attributes = excluded.attributes, data = excluded.data, large = excluded.large,"
     " crc = excluded.crc"
 )
+PUT_RECORD = f"INSERT INTO record ({RECORD}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)" + REPLACE_RECORD
 """Insert a record, or replace the one of the same kind and id."""
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from batuta.kernel.clock import RealClock
+from batuta.kernel.errors import JournalError
 from batuta.kernel.event import Event
 from batuta.kernel.journal import Journal
 from batuta.kernel.loop import Loop
@@ -14,6 +15,8 @@ from batuta.real.sharing import cursor, cursors
 from batuta.workflow.verbs import RESERVED
 
 CURSOR_S = 1.0
+POLL_S = 0.05
+PAGE = 500
 
 
 class Server(Protocol):
@@ -21,13 +24,14 @@ class Server(Protocol):
 
     loop: Loop
 
-    def follow(self, after: int) -> AsyncIterator[Event]: ...
     def turn(self) -> None: ...
     def schedule(self) -> None: ...
 
 
 class Foreign:
-    """Follows the journal and hands every user's event to the runs that wait.
+    """Looks through the journal and hands every user's event to the runs that wait.
+
+    The database picks them out: what runs record about themselves, nearly everything, is not read.
 
     How far it has come is written beside what followed from it, for each partition, so that
     whoever takes over a partition misses nothing.
@@ -58,16 +62,32 @@ class Foreign:
         """Our own events come by here a second time and meet nothing: which are whose, a lease
         that moved cannot tell."""
         clock = asyncio.get_running_loop().time
-        noted, server = clock(), self._server
-        async for event in server.follow(after):
-            if not event.type.startswith(RESERVED):
+        noted, noted_at, server = after, clock(), self._server
+        while True:
+            try:
+                head, events = await asyncio.to_thread(self._page, after)
+            except JournalError:  # it is out of reach for a while
+                await asyncio.sleep(POLL_S)
+                continue
+            for event in events:
                 self._observe(event)
                 server.schedule()
-            if clock() > noted + CURSOR_S:
-                noted = clock()
+            full = len(events) == PAGE
+            after = events[-1].seq if full else max(after, head)
+            if after > noted and clock() > noted_at + CURSOR_S:
+                noted, noted_at = after, clock()
                 server.turn()
                 now = self._clock.now()
-                server.loop.write([cursor(part, event.seq, now) for part in server.loop.epochs])
+                server.loop.write([cursor(part, after, now) for part in server.loop.epochs])
+            if not full:
+                await asyncio.sleep(POLL_S)
+
+    def _page(self, after: int) -> tuple[int, list[Event]]:
+        """The head, and the users' events up to it."""
+        head = self._journal.head()
+        if head <= after:
+            return head, []
+        return head, self._journal.read(after, PAGE, before=head + 1, without=RESERVED)
 
     async def end(self) -> None:
         """Stop."""
