@@ -175,6 +175,20 @@ def test_consequences_next_to_their_cause_and_far_away(journal: AnyJournal) -> N
     assert journal.consequences(6) == []
 
 
+def test_consequences_that_carry_a_command(journal: AnyJournal) -> None:
+    first = event("step.asked", "run-1", command="run-1/1.1")
+    own, near = (event("step.completed", "run-1", command="run-1/1.1") for _ in range(2))
+    other = event("step.asked", "run-2", command="run-2/1.1")
+    own.cause, near.cause, other.cause = first, first, first
+    write(journal, first, near, event(), own, other)
+    write(journal, event("step.asked", "run-1", command="run-1/2.1", cause=1))
+    assert [e.seq for e in journal.consequences(1)] == [2, 4, 5, 6]
+    assert [e.command for e in journal.consequences(1)][2:] == ["run-2/1.1", "run-1/2.1"]
+    assert [e.seq for e in journal.asked("run-1/1.1")] == [1, 2, 4]
+    assert [e.seq for e in journal.asked("run-2/1.1")] == [5]
+    assert [e.seq for e in journal.asked("run-1/2.1")] == [6]
+
+
 @pytest.mark.parametrize(
     "command", ["run-1/1.1", "run-1/3.0.1.2", "stack/bucket/create", "/", "run-1", "=x", "run-1/"]
 )

@@ -13,6 +13,8 @@ from batuta.kernel.rows import EVENT, MESSAGE, RECORD, Row, event_of, message_of
 
 PAGE = 1000
 _LAST = "\U0010ffff"
+INDEXED_CAUSE = "cause < seq - 1 AND (command IS NULL OR command >= '=')"
+"""Which events stand in the index by cause."""
 
 
 class Query(Protocol):
@@ -112,12 +114,16 @@ class Reading:
     def consequences(self, seq: int) -> list[Event]:
         """The events whose cause is `seq`, in order.
 
-        The one that follows its cause at once does not stand in the index.
+        In the index stands neither the one that follows its cause at once, nor an event of a
+        command that is named after its subject (`rows.contents`).
         """
         return self._events(
-            f"SELECT {EVENT} FROM events WHERE cause = ? AND cause < seq - 1"
-            f" UNION ALL SELECT {EVENT} FROM events WHERE seq = ? AND cause = ? ORDER BY seq",
-            [seq, seq + 1, seq],
+            f"SELECT {EVENT} FROM events WHERE cause = ? AND {INDEXED_CAUSE}"
+            f" UNION ALL SELECT {EVENT} FROM events WHERE seq = ? AND cause = ?"
+            f" UNION ALL SELECT {EVENT} FROM events WHERE number ="
+            " (SELECT subject FROM event WHERE seq = ?) AND seq > ? AND cause = ?"
+            " AND command < '=' ORDER BY seq",
+            [seq, seq + 1, seq, seq, seq + 1, seq],
         )
 
     def asked(self, command: str) -> list[Event]:

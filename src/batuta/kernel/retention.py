@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batuta.kernel.payload import decode
-from batuta.kernel.reading import Query, Transaction
+from batuta.kernel.reading import INDEXED_CAUSE, Query, Transaction
 from batuta.kernel.rows import Row
 
 Begin = Callable[[], AbstractContextManager[Transaction]]
@@ -151,13 +151,16 @@ def _is_needed(row: Row, needed: _Needed) -> bool:
 
 
 def _causes_of_unfinished(run: Query, seqs: list[int]) -> set[int]:
-    """Which of these are the cause of an event whose subject is a record that goes on."""
+    """Which of these are the cause of an event whose subject is a record that goes on.
+
+    Consequences of their own subject need not be found: that has ended, or they were not here.
+    """
     causes: set[int] = set()
     for chunk in _chunks(seqs):
         marks = ",".join("?" * len(chunk))
         follow = [seq + 1 for seq in chunk]
         rows = run(
-            f"SELECT cause, subject FROM events WHERE cause IN ({marks}) AND cause < seq - 1"
+            f"SELECT cause, subject FROM events WHERE cause IN ({marks}) AND {INDEXED_CAUSE}"
             f" UNION ALL SELECT cause, subject FROM events WHERE seq IN ({marks})"
             " AND cause = seq - 1",
             [*chunk, *follow],

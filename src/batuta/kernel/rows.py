@@ -28,6 +28,10 @@ MESSAGE = "id, partition, type, subject, cause, time, data, large, crc"
 def contents(events: Iterable[Event], payloads: dict[str, bytes]) -> list[Row]:
     """What has to be worked out and does not depend on the position: command, v, text, large.
 
+    A command that is named after the subject, as its cause is of the same subject, is stored as
+    what follows the subject (`/…`): both are found among the subject's events and stand in no
+    index. Another stands behind a `=`.
+
     Large values are added to `payloads`. This and `placed` are the hottest lines of a commit:
     hence no calls that can be avoided.
     """
@@ -41,9 +45,13 @@ def contents(events: Iterable[Event], payloads: dict[str, bytes]) -> list[Row]:
             text, large = split(event.data, text, payloads)
         command = event.command
         if command is not None:
-            subject = event.subject
+            subject, cause = event.subject, event.cause
             end = len(subject)
-            if command[end : end + 1] == "/" and command.startswith(subject):
+            if (
+                command[end : end + 1] == "/"
+                and command.startswith(subject)
+                and (cause is None or (cause.__class__ is Event and cause.subject == subject))
+            ):
                 command = command[end:]
             else:
                 command = "=" + command

@@ -81,6 +81,15 @@ _COMMANDS = (
     "CREATE INDEX event_command ON event (command) WHERE command >= '='",
 )
 
+_CAUSES = (
+    # Events of steps, nearly all there are, have a cause of their own run and are found there.
+    "DROP INDEX event_cause",
+    (
+        "CREATE INDEX event_cause ON event (cause)"
+        " WHERE cause < seq - 1 AND (command IS NULL OR command >= '=')"
+    ),
+)
+
 _TABLES = (
     _SUBJECT,
     _EVENT,
@@ -126,6 +135,7 @@ MIGRATIONS: list[Migration] = [
         ),
     ),
     Migration(2, sqlite=_COMMANDS, postgres=_COMMANDS),
+    Migration(3, sqlite=_CAUSES, postgres=_CAUSES),
 ]
 """In order, without gaps. A migration that was released is never changed again."""
 
