@@ -128,6 +128,7 @@ class SqliteJournal(Tables):
     ) -> None:
         self.path = str(path)
         self.partitions = partitions
+        self._errors = Errors(self.path)
         self._memory = self.path == MEMORY
         self._open: Callable[[], Connection] = lambda: connector(self.path, busy_s)
         self._synchronous = synchronous
@@ -148,10 +149,10 @@ class SqliteJournal(Tables):
             among="IN (SELECT value FROM json_each(?))",
             instr="instr",
         )
-        with self._errors():
+        with self._errors:
             self._writer = self._open()
         try:
-            with self._errors():
+            with self._errors:
                 self._prepare()
         except BaseException:
             self._writer.close()
@@ -217,7 +218,7 @@ class SqliteJournal(Tables):
         if not self._begun:
             self._write(batch)
         try:
-            with self._errors():
+            with self._errors:
                 self._writer.execute("COMMIT")
         except BaseException:
             self._undo(batch)
@@ -229,7 +230,7 @@ class SqliteJournal(Tables):
         payloads: dict[str, bytes] = {}
         writer = self._writer
         try:
-            with self._errors():
+            with self._errors:
                 parts = contents(batch.events, payloads)
                 writer.execute("BEGIN IMMEDIATE")
                 state = writer.execute(_STATE).fetchall()
@@ -297,7 +298,7 @@ class SqliteJournal(Tables):
                     self._finish()
                 except BaseException as error:  # it belongs to whoever calls sync()
                     self._failed = error
-            with self._errors():
+            with self._errors:
                 self._writer.execute("BEGIN IMMEDIATE")
                 try:
                     yield Within(self._writer)
@@ -313,10 +314,10 @@ class SqliteJournal(Tables):
     def _reader(self) -> Iterator[Connection]:
         """A connection that nobody else uses now; in memory there is only the writer's."""
         if self._memory:
-            with self._lock, self._errors():
+            with self._lock, self._errors:
                 yield self._writer
             return
-        with self._errors():
+        with self._errors:
             try:
                 connection = self._idle.pop()
             except IndexError:
@@ -374,14 +375,23 @@ class SqliteJournal(Tables):
             self._idle.pop().close()
         self._writer.close()
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """SQLite's errors as the journal's, with what to do."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise explained(error, self.path) from error
-        except UnicodeEncodeError as error:
+
+class Errors:
+    """SQLite's errors as the journal's, with what to do. (A class, and made once, because each
+    commit enters it twice.)"""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise explained(error, self._path) from error
+        if isinstance(error, UnicodeEncodeError):
             raise unstorable(error) from error
 
 
