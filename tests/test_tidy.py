@@ -28,6 +28,12 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {
     ("hidden import", "src/batuta/real/http.py", "httpx"): (
         "a heavy library: only a system that makes HTTP calls pays for it"
     ),
+    ("hidden import", "src/batuta/real/invoke.py", "httpx"): (
+        "a heavy library: only a system that makes HTTP calls pays for it"
+    ),
+    ("hidden import", "src/batuta/real/aws/clients.py", "boto*"): (
+        "the extra `batuta[aws]`: a system without it works until a task asks for AWS"
+    ),
 }
 
 # -- what only a world may touch: name -> what to use instead -----------------------------------

@@ -35,6 +35,18 @@ def test_output_and_exit_code(tmp_path: Path) -> None:
     run(story, folder=tmp_path)
 
 
+def test_a_command_of_a_state_machine() -> None:
+    async def story(it: Harness) -> None:
+        data = {"resource": "arn:batuta:shell", "input": {"command": "echo $A", "env": {"A": 1}}}
+        assert (await it.value(it.perform("shell", data)))["stdout"] == "1\n"
+        data = {**data, "input": {"command": "echo $BATUTA_TASK_TOKEN"}, "token": "abc"}
+        assert (await it.value(it.perform("shell", data)))["stdout"] == "abc\n"
+        failure = await it.failure(it.perform("shell", {**data, "input": "echo"}))
+        assert "the task's input has no command" in failure.message
+
+    run(story)
+
+
 def test_an_exit_code_other_than_0_fails_with_the_end_of_stderr() -> None:
     async def story(it: Harness) -> None:
         id = sh(it, "echo first; echo broken >&2; exit 3")

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,24 @@ class WorkerGone(Exception):
 
 
 class Worker:
-    """One worker process: a socket for jobs and results, pipes for what it prints."""
+    """One worker process: a socket for jobs and results, pipes for what it prints.
 
-    def __init__(self, mask: Mask, limit: int) -> None:
+    Parameters
+    ----------
+    mask: hides secrets in what it prints. limit: the longest message that it may send, bytes.
+    program: the module that it runs. environment: its variables; None: the server's.
+    """
+
+    def __init__(
+        self,
+        mask: Mask,
+        limit: int,
+        program: str = "batuta.real.worker",
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self._limit = limit
+        self._program = program
+        self._environment = environment
         self._mask = mask
         self._output: Output | None = None
         self._stderr = Kept(STDERR_KEPT)
@@ -52,11 +67,11 @@ class Worker:
         with there:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "batuta.real.worker", str(there.fileno())),
+                *("-m", self._program, str(there.fileno())),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=self._pipes[0].writer,
                 stderr=self._pipes[1].writer,
-                env=_environment(),
+                env=environment_for(os.environ if self._environment is None else self._environment),
                 pass_fds=[there.fileno()],
                 start_new_session=True,
             )
@@ -232,11 +247,11 @@ class Processes:
         }
 
 
-def _environment() -> dict[str, str]:
-    """The server's, such that the worker finds Batuta wherever the server found it."""
-    given = os.environ.get("PYTHONPATH", "")
-    path = os.pathsep.join(filter(None, (_HOME, given)))
-    return {**os.environ, "PYTHONPATH": path, PATH_VARIABLE: given}
+def environment_for(given: Mapping[str, str]) -> dict[str, str]:
+    """Variables such that a worker finds Batuta wherever the server found it."""
+    path = given.get("PYTHONPATH", "")
+    both = os.pathsep.join(filter(None, (_HOME, path)))
+    return {**given, "PYTHONPATH": both, PATH_VARIABLE: path}
 
 
 def _outcome(job: Job, answer: Frame) -> Outcome:

@@ -21,6 +21,7 @@ from batuta.real.pipes import Kept, Pipe
 INHERITED = ("PATH", "HOME", "LANG")
 TERM_GRACE_S = 2.0
 LINGER_S = 0.5
+TOKEN_VARIABLE = "BATUTA_TASK_TOKEN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Shell:
 
     async def perform(self, job: Job) -> Outcome:
         """Run one command to its end, or to its cancellation."""
-        data = job.command.data
+        data = asked(job.command.data)
         secrets = self._secrets(data.get("secrets") or [])
         mask = Mask([*self._around.secrets.values(), *secrets.values()])
         out, err = Kept(), Kept()
@@ -63,7 +64,7 @@ class Shell:
         loop = asyncio.get_running_loop()
         pipes = [Pipe(loop, _both(out, output, "out")), Pipe(loop, _both(err, output, "err"))]
         try:
-            code = await self._run(job, self._environment(data, secrets), pipes)
+            code = await self._run(job, data, self._environment(data, secrets), pipes)
         finally:
             for pipe in pipes:
                 pipe.close()
@@ -77,8 +78,9 @@ class Shell:
             return Outcome(job.command.id, value, None, job.started)
         return _failed(job, value, mask.hide_text(str(data["command"])))
 
-    async def _run(self, job: Job, environment: dict[str, str], pipes: list[Pipe]) -> int:
-        data = job.command.data
+    async def _run(
+        self, job: Job, data: dict[str, Any], environment: dict[str, str], pipes: list[Pipe]
+    ) -> int:
         stdin = data.get("stdin")
         cwd = self._around.folder / (data.get("cwd") or ".")
         if not cwd.is_dir():
@@ -124,6 +126,21 @@ class Shell:
         least = {name: os.environ[name] for name in INHERITED if name in os.environ}
         given = {name: str(value) for name, value in (data.get("env") or {}).items()}
         return {**least, **given, **secrets}
+
+
+def asked(data: dict[str, Any]) -> dict[str, Any]:
+    """What a shell command is, also where it is the input of a state machine's task.
+
+    A task that waits for its token finds it in the variable `BATUTA_TASK_TOKEN`.
+    """
+    if "resource" not in data:
+        return data
+    given = data.get("input")
+    if not isinstance(given, dict) or not isinstance(given.get("command"), str):
+        raise Refused(_refusal('the task\'s input has no command: give `{"command": "..."}`'))
+    if "token" not in data:
+        return given
+    return {**given, "env": {**(given.get("env") or {}), TOKEN_VARIABLE: data["token"]}}
 
 
 async def end_group(process: asyncio.subprocess.Process) -> None:

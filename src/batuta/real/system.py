@@ -22,6 +22,7 @@ from batuta.real.committer import Committer
 from batuta.real.following import Following
 from batuta.real.foreign import Foreign
 from batuta.real.inbox import Inbox
+from batuta.real.integrations import integrations_of
 from batuta.real.output import LogSink
 from batuta.real.ownership import is_dead, owner_name
 from batuta.real.sharing import Sharing
@@ -123,7 +124,9 @@ class System:
         self.world = RealWorld(
             self._come_back, limits=self._limits, folder=self.project.folder,
             secrets=self._secrets, sink=self._sink, clock=self.clock,
+            integrations=integrations_of(self.project),
         )  # fmt: skip
+        self.activities = self.world.services.activities
         self._strays = Strays(self.world)
         self._build()
         self.own(await self._sharing.begin())
@@ -188,6 +191,7 @@ class System:
             machine.definitions = definitions  # type: ignore[attr-defined]
         self.loop.dispatcher.configure(definitions.queues.values())
         self.world.renew()
+        self.world.services.use(integrations_of(project))
         self.schedule()
 
     # -- the turn --------------------------------------------------------------------------

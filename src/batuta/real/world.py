@@ -20,10 +20,12 @@ from batuta.real.context import Output
 from batuta.real.function import AsyncPool, ThreadPool
 from batuta.real.guard import guard
 from batuta.real.http import Http
+from batuta.real.integrations import Integrations
 from batuta.real.job import Job, Pool
 from batuta.real.mask import Mask
 from batuta.real.output import LogSink, StepOutput, capture
 from batuta.real.process import Processes
+from batuta.real.services import Services, place_of
 from batuta.real.shell import Shell, Surroundings
 from batuta.real.tasks import TaskPool
 from batuta.real.watchdog import HELD_LIMIT_S, Watchdog
@@ -34,6 +36,12 @@ LIMITS: Mapping[str, int] = {
     "process": os.cpu_count() or 1,
     "shell": 32,
     "http": 256,
+    "lambda": 4 * (os.cpu_count() or 1),
+    "aws": 64,
+    "jobs": 1000,
+    "invoke": 256,
+    "items": 8,
+    "results": 8,
 }
 VALUE_LIMIT = 16 * 1024 * 1024
 WATCH_S = 0.02
@@ -53,6 +61,7 @@ class RealWorld:
     folder: where relative paths of shell commands begin; the working directory by default.
     secrets: values by name, given to the shell commands that name them, hidden everywhere.
     sink: keeps what steps print; None: it goes where the server's own output goes.
+    integrations: where the services are that state machines call.
     """
 
     def __init__(
@@ -67,6 +76,7 @@ class RealWorld:
         secrets: Mapping[str, str] | None = None,
         sink: LogSink | None = None,
         clock: RealClock | None = None,
+        integrations: Integrations | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.value_limit = value_limit
@@ -90,12 +100,15 @@ class RealWorld:
         self._watchdog = Watchdog(self.loop, held_limit_s)
         self._processes = Processes(self, around)
         self._http = Http()
+        self.services = Services(self, around, integrations or Integrations(around.folder))
         self._pools: dict[str, Pool] = {
             "async": AsyncPool(self, self.limits["async"], self._watchdog.start),
             "thread": ThreadPool(self, self.limits["thread"], stop_grace_s),
             "process": self._tasks("process", self._processes.perform),
             "shell": self._tasks("shell", Shell(around).perform),
             "http": self._tasks("http", self._http.perform),
+            "activity": self.services.activities,
+            **{kind: self._tasks(kind, each) for kind, each in self.services.effects.items()},
         }
         self._at_work = False
 
@@ -174,6 +187,7 @@ class RealWorld:
             await pool.close()
         await self._processes.close()
         await self._http.close()
+        await self.services.close()
         self._watchdog.close()
         if self._at_work:
             capture.remove()
@@ -280,5 +294,5 @@ class RealWorld:
 def _place(command: Command) -> str:
     """Which pool performs it."""
     if command.kind != "function":
-        return command.kind
+        return place_of(command)
     return "process" if command.isolated else str(command.target.mode)

@@ -1,0 +1,70 @@
+"""What the tasks of state machines ask of services: the effects, and who performs which command."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from batuta.kernel.world import Command, Outcome
+from batuta.real.activity import Activities
+from batuta.real.aws.clients import Clients
+from batuta.real.aws.effect import Aws
+from batuta.real.aws.items import Items
+from batuta.real.aws.places import Places
+from batuta.real.aws.results import Results
+from batuta.real.integrations import Integrations
+from batuta.real.invoke import Invoke
+from batuta.real.job import Hub, Job
+from batuta.real.lambdas import Lambdas
+from batuta.real.shell import Surroundings
+from batuta.workflow.asl.resource import parse
+
+Effect = Callable[[Job], Awaitable[Outcome]]
+CALLS = ("aws", "events", "nested")
+
+
+class Services:
+    """The effects of one world.
+
+    Attributes
+    ----------
+    activities: the pool of activities, at which workers ask for tasks.
+    clients: of boto3; `clients.own_endpoint` is where this server answers as Step Functions.
+    effects: by the names of their pools.
+    """
+
+    def __init__(self, hub: Hub, around: Surroundings, integrations: Integrations) -> None:
+        self.clients = Clients(integrations)
+        self.activities = Activities(hub)
+        self._lambdas = Lambdas(hub, around, integrations, self.clients)
+        self._invoke = Invoke(around, integrations, self.clients)
+        places = Places(integrations.folder, self.clients)
+        calls = Aws(self.clients)
+        self.effects: Mapping[str, Effect] = {
+            "aws": calls.perform,
+            "jobs": calls.perform,
+            "lambda": self._lambdas.perform,
+            "invoke": self._invoke.perform,
+            "items": Items(places).perform,
+            "results": Results(places).perform,
+        }
+
+    def use(self, integrations: Integrations) -> None:
+        """The project changed."""
+        self.clients.use(integrations)
+        self._lambdas.use(integrations)
+        self._invoke.use(integrations)
+
+    async def close(self) -> None:
+        """End the functions and close the connections."""
+        await self._lambdas.close()
+        await self._invoke.close()
+
+
+def place_of(command: Command) -> str:
+    """The pool of a command that is no function's: jobs that only wait have one of their own."""
+    if command.kind not in CALLS:
+        return command.kind
+    resource = parse(str(command.data.get("resource", "")))
+    if resource.service == "apigateway":
+        return "invoke"
+    return "jobs" if resource.pattern.startswith("sync") else "aws"
