@@ -233,6 +233,17 @@ def test_a_service_that_is_not_there_is_an_error_of_the_client(
     run(story, integrations=here)
 
 
+def test_step_functions_may_be_this_server_itself(address: str, tmp_path: Path) -> None:
+    async def story(it: Harness) -> None:
+        it.world.services.clients.answer_here(address)
+        given = {"StateMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:no"}
+        error, cause = await failure(it, "aws-sdk:sfn:describeStateMachine", given)
+        assert error == "Sfn.StateMachineDoesNotExistException"
+        assert "(Service: Sfn, Status Code: 400, Request ID: " in cause
+
+    run(story, integrations=Integrations(tmp_path))
+
+
 def test_without_boto3_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -212,8 +212,11 @@ def test_an_execution_elsewhere_is_waited_for_and_stopped(
         data = task("states:startExecution.sync:2", {"StateMachineArn": arn, "Input": {"a": 1}})
         id = it.perform("nested", data)
         await until(lambda: bool(machines.list_executions(stateMachineArn=arn)["executions"]))
+        job = it.world._jobs[id]
+        await until(lambda: job.detail is not None)
         it.world.cancel(id)
         assert (await it.failure(id)).type == "batuta:Cancelled"
+        assert it.outcomes[id].detail["submitted"]["ExecutionArn"].startswith("arn:")
         listed = machines.list_executions(stateMachineArn=arn)["executions"]
         assert [each["status"] for each in listed] == ["ABORTED"]
         missing = task("states:startExecution.sync", {"StateMachineArn": f"{arn}x"})

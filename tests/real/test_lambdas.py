@@ -318,3 +318,19 @@ def test_settings_that_are_wrong(tmp_path: Path, text: str, message: str) -> Non
     with pytest.raises(BatutaError) as error:
         read_integrations(tmp_path)
     assert message in error.value.message
+
+
+def test_changed_settings_are_taken_over_where_they_are_right(tmp_path: Path) -> None:
+    class Project:
+        folder = tmp_path
+        lambdas = (function(tmp_path, "echo"),)
+
+    async def story(it: Harness) -> None:
+        it.world.services.reload(Project())
+        assert (await it.value(call(it, "echo", 1)))["event"] == 1
+        (tmp_path / "batuta.toml").write_text("[aws")
+        it.world.services.reload(Project())
+        assert (await it.value(call(it, "echo", 2)))["event"] == 2
+
+    here(tmp_path)
+    run(story, integrations=Integrations(tmp_path))

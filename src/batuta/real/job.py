@@ -7,7 +7,7 @@ from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from math import inf
-from typing import Protocol
+from typing import Any, Protocol
 
 from batuta.common.failure import bases_by_name
 from batuta.kernel.world import Command, Failure, Outcome
@@ -27,10 +27,11 @@ class Job:
     stopped: why it was told to stop; None while it may go on.
     gone: it has left its line. returned: its function has ended.
     done: its outcome has been handed over.
+    detail: what is worth recording should it fail, whoever ends it.
     """
 
     __slots__ = (
-        *("command", "context", "deadline", "done", "give_up_at", "gone", "pool"),
+        *("command", "context", "deadline", "detail", "done", "give_up_at", "gone", "pool"),
         *("returned", "started", "stopped", "task", "thread"),
     )
 
@@ -52,6 +53,7 @@ class Job:
         self.done = False
         self.thread = 0
         self.task: asyncio.Task[None] | None = None
+        self.detail: dict[str, Any] | None = None
 
     def begin(self, started: int, steady: float) -> None:
         """Its time runs from here: `started` in ns, `steady` in seconds of the steady clock."""
@@ -74,6 +76,8 @@ class Job:
     def failed(self, failure: Failure, bases: list[str] | None = None) -> Outcome:
         """Its outcome where it did not succeed."""
         outcome = Outcome(self.command.id, failure=failure, started=self.started)
+        if self.detail is not None:
+            outcome.detail.update(self.detail)
         if bases is None:
             bases = bases_by_name(failure.type)
         if bases:

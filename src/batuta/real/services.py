@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 
+from batuta.kernel.errors import BatutaError
 from batuta.kernel.world import Command, Outcome
 from batuta.real.activity import Activities
 from batuta.real.aws.clients import Clients
@@ -11,12 +13,14 @@ from batuta.real.aws.effect import Aws
 from batuta.real.aws.items import Items
 from batuta.real.aws.places import Places
 from batuta.real.aws.results import Results
-from batuta.real.integrations import Integrations
+from batuta.real.integrations import Integrations, Located, integrations_of
 from batuta.real.invoke import Invoke
 from batuta.real.job import Hub, Job
 from batuta.real.lambdas import Lambdas
 from batuta.real.shell import Surroundings
 from batuta.workflow.asl.resource import parse
+
+log = logging.getLogger("batuta")
 
 Effect = Callable[[Job], Awaitable[Outcome]]
 CALLS = ("aws", "events", "nested")
@@ -28,7 +32,7 @@ class Services:
     Attributes
     ----------
     activities: the pool of activities, at which workers ask for tasks.
-    clients: of boto3; `clients.own_endpoint` is where this server answers as Step Functions.
+    clients: of boto3; `clients.answer_here` tells where this server is Step Functions itself.
     effects: by the names of their pools.
     """
 
@@ -48,8 +52,13 @@ class Services:
             "results": Results(places).perform,
         }
 
-    def use(self, integrations: Integrations) -> None:
-        """The project changed."""
+    def reload(self, project: Located) -> None:
+        """The project changed; what it had said holds on where its settings are wrong now."""
+        try:
+            integrations = integrations_of(project)
+        except BatutaError as wrong:
+            log.warning("the settings of services stay as they were: %s", wrong)
+            return
         self.clients.use(integrations)
         self._lambdas.use(integrations)
         self._invoke.use(integrations)

@@ -191,7 +191,7 @@ class System:
             machine.definitions = definitions  # type: ignore[attr-defined]
         self.loop.dispatcher.configure(definitions.queues.values())
         self.world.renew()
-        self.world.services.use(integrations_of(project))
+        self.world.services.reload(project)
         self.schedule()
 
     # -- the turn --------------------------------------------------------------------------

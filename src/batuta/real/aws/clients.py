@@ -29,10 +29,6 @@ class Clients:
     Parameters
     ----------
     integrations: where the services are.
-
-    Attributes
-    ----------
-    own_endpoint: where this server answers as Step Functions, for `aws-sdk:sfn`.
     """
 
     def __init__(self, integrations: Integrations) -> None:
@@ -40,12 +36,23 @@ class Clients:
         self._lock = threading.Lock()
         self._session: Any = None
         self._clients: dict[tuple[str, str, str | None], Any] = {}
-        self.own_endpoint: str | None = None
+        self._own: tuple[str, str, str] | None = None
 
     def use(self, integrations: Integrations) -> None:
         """The project changed."""
         with self._lock:
             self._integrations = integrations
+            self._clients.clear()
+
+    def answer_here(self, endpoint: str, key: str = "batuta", secret: str = "batuta") -> None:
+        """This server is Step Functions itself, for `aws-sdk:sfn`, unless the settings say else.
+
+        Parameters
+        ----------
+        endpoint: its URL. key, secret: what to sign with; anything where it does not look.
+        """
+        with self._lock:
+            self._own = endpoint, key, secret
             self._clients.clear()
 
     def client(self, service: str, region: str | None = None, role: str | None = None) -> Any:
@@ -83,8 +90,8 @@ class Clients:
         """The headers of a request with its signature (version 4). Raises `Refused`."""
         with self._lock:
             session = self._open()
-        from botocore.auth import SigV4Auth  # type: ignore[import-untyped]
-        from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
+        from botocore.auth import SigV4Auth
+        from botocore.awsrequest import AWSRequest
 
         credentials = session.get_credentials()
         if credentials is None:
@@ -98,7 +105,7 @@ class Clients:
     def _open(self) -> Any:
         if self._session is None:
             try:
-                import boto3  # type: ignore[import-untyped] # heavy, and an extra
+                import boto3  # heavy, and an extra
             except ImportError:
                 text = f"calling AWS needs boto3, which is not installed: {INSTALL}"
                 raise Refused(Failure("States.Runtime", text, retryable=False)) from None
@@ -106,7 +113,7 @@ class Clients:
         return self._session
 
     def _make(self, session: Any, service: str, region: str, role: str | None) -> Any:
-        import botocore.config  # type: ignore[import-untyped]
+        import botocore.config
 
         config = botocore.config.Config(
             parameter_validation=False,
@@ -119,6 +126,9 @@ class Clients:
         endpoint = self._endpoint(service)
         if endpoint is not None:
             options["endpoint_url"] = endpoint
+        elif service == "stepfunctions" and self._own is not None:
+            options["endpoint_url"], key, secret = self._own
+            options |= {"aws_access_key_id": key, "aws_secret_access_key": secret}
         if service == "s3" and endpoint is not None:
             config = config.merge(botocore.config.Config(s3={"addressing_style": "path"}))
             options["config"] = config
@@ -132,8 +142,7 @@ class Clients:
 
     def _endpoint(self, service: str) -> str | None:
         """Where a service is; None: boto3 finds it, by `AWS_ENDPOINT_URL` or at AWS."""
-        found = self._integrations.endpoints.get(service) or self._integrations.endpoint
-        return found or (self.own_endpoint if service == "stepfunctions" else None)
+        return self._integrations.endpoints.get(service) or self._integrations.endpoint
 
     def _assumed(self, session: Any, region: str, role: str) -> dict[str, str]:
         endpoint = self._endpoint("sts")

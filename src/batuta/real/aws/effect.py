@@ -95,10 +95,11 @@ class _Run:
 
     async def perform(self, job: Job) -> Outcome:
         submitted = await self._begin(job)
+        job.detail = {"submitted": submitted}
         ids = self._kind.ids(self._sent, submitted)
         if None in ids.values() or [None] in ids.values():
             cause = dumps(submitted, separators=(",", ":"))
-            return self._failed(job, TASK_FAILED, cause, submitted)
+            return job.failed(Failure(TASK_FAILED, cause))
         try:
             state, answer = await self._wait(ids)
         except asyncio.CancelledError:
@@ -108,20 +109,15 @@ class _Run:
                 await self._stop(submitted)
             raise
         except Refused as refused:
-            return self._failed(job, refused.failure.type, refused.failure.message, submitted)
+            return job.failed(refused.failure)
         output = self._output(answer, submitted)
         failed = state in self._kind.bad
         failed = failed or (self._kind.fails is not None and self._kind.fails(output))
         if failed:
             cause = dumps(output, separators=(",", ":"), ensure_ascii=False)
-            return self._failed(job, TASK_FAILED, cause, submitted)
+            return job.failed(Failure(TASK_FAILED, cause))
         value = {"submitted": submitted, "output": output}
         return Outcome(job.command.id, value, None, job.started)
-
-    def _failed(self, job: Job, error: str, cause: str, submitted: Any) -> Outcome:
-        outcome = job.failed(Failure(error, cause))
-        outcome.detail["submitted"] = submitted
-        return outcome
 
     async def _begin(self, job: Job) -> dict[str, Any]:
         """Begin it; told to stop meanwhile, wait for the answer, so that it can be stopped."""
