@@ -24,6 +24,7 @@ from batuta.common.problem import Problem, sort
 from batuta.common.source import Source, source_of
 from batuta.kernel.dispatch import Queue
 from batuta.kernel.errors import BatutaError
+from batuta.workflow.asl.machine import StateMachine
 from batuta.workflow.model import Definition, Definitions, Rule, Schedule, Step, Workflow
 
 FOREIGN_PARTS = frozenset({"site-packages", "dist-packages", "__pycache__"})
@@ -45,7 +46,7 @@ class Project:
 
     folder: Path
     name: str
-    workflows: dict[str, Workflow[Any, Any]] = field(default_factory=dict)
+    workflows: dict[str, Workflow[Any, Any] | StateMachine] = field(default_factory=dict)
     steps: dict[str, Step[Any, Any]] = field(default_factory=dict)
     rules: dict[str, Rule] = field(default_factory=dict)
     schedules: dict[str, Schedule] = field(default_factory=dict)
@@ -57,14 +58,14 @@ class Project:
     @property
     def definitions(self) -> Definitions:
         """What a system runs."""
-        return Definitions(self.workflows, self.rules, self.schedules, self.queues)
+        return Definitions(self.workflows, self.rules, self.schedules, self.queues, self.steps)
 
     @property
     def broken(self) -> bool:
         """Whether anything is wrong that is more than a warning."""
         return any(problem.severity == "error" for problem in self.problems)
 
-    def workflow(self, name: str) -> Workflow[Any, Any]:
+    def workflow(self, name: str) -> Workflow[Any, Any] | StateMachine:
         """A workflow by its name. Raises `BatutaError` with the nearest name."""
         if name in self.workflows:
             return self.workflows[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from batuta.cli.check import show_problems
@@ -51,7 +51,7 @@ def simulate(args: argparse.Namespace, out: Out) -> int:
     show_problems(project, out)
     flow = project.workflow(args.workflow)
     positional, named = call_values(args.args)
-    definitions = Definitions(project.workflows)
+    definitions = replace(project.definitions, rules={}, schedules={})
     call = {"workflow": flow.name, "args": positional, "kwargs": named}
     validate(definitions, "run.start", "simulated", call, lambda: "")
     models = _models(args)

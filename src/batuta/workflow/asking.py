@@ -18,6 +18,7 @@ from batuta.workflow.ask import (
     SignalWait,
     Sleep,
 )
+from batuta.workflow.asl.machine import flow_of
 from batuta.workflow.run import Run
 
 if TYPE_CHECKING:
@@ -78,11 +79,7 @@ def _child(runs: Runs, run: Run, ask: ChildCall[Any], now: int, into: Decision) 
         partition = runs.partition_of(child)
     else:
         start["parent"] = {"run": run.id, "key": ask.key}
-    if (
-        ask.id is None
-        and partition in runs.owned
-        and ask.workflow.name in runs.definitions.workflows
-    ):
+    if ask.id is None and partition in runs.owned and flow_of(runs.definitions, start) is not None:
         into.events.append(runs.start_event(child, start, asked, now, partition))
         return
     into.messages.append(

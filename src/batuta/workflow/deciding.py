@@ -11,8 +11,8 @@ from batuta.kernel.machine import Decision
 from batuta.kernel.payload import encode
 from batuta.workflow.ask import Call, ChildCall, Sleep
 from batuta.workflow.asking import ASKING
-from batuta.workflow.program import Program
-from batuta.workflow.run import ENDED, Run, command_of, failure_data, run_record, seen
+from batuta.workflow.asl.errors import StateFailed
+from batuta.workflow.run import ENDED, Driven, Run, command_of, failure_data, run_record, seen
 
 if TYPE_CHECKING:
     from batuta.workflow.runs import Runs
@@ -149,7 +149,7 @@ def _add(
     return event
 
 
-def _ask(runs: Runs, run: Run, program: Program, now: int, into: Decision) -> None:
+def _ask(runs: Runs, run: Run, program: Driven, now: int, into: Decision) -> None:
     waits_only = True
     for ask in list(program.wanted.values()):
         if type(ask) is Call:
@@ -180,7 +180,7 @@ def _ask_step(run: Run, call: Call[Any], now: int, into: Decision) -> None:
     into.commands.append(command_of(run, call, event))
 
 
-def _drop(runs: Runs, run: Run, program: Program, now: int, into: Decision) -> None:
+def _drop(runs: Runs, run: Run, program: Driven, now: int, into: Decision) -> None:
     for ask in program.dropped:
         runs.waits.remove(run.id, ask)
         if isinstance(ask, ChildCall):
@@ -205,7 +205,7 @@ def _end_child(
     into.messages.append(Message(f"{child}/{how}", run.partition, how, child, reason, cause, now))
 
 
-def _end(runs: Runs, run: Run, program: Program, now: int, into: Decision) -> None:
+def _end(runs: Runs, run: Run, program: Driven, now: int, into: Decision) -> None:
     error, cause = program.error, program.cause
     if program.continued is not None:
         _continue(runs, run, program, program.continued, now, into)
@@ -230,7 +230,7 @@ def _end(runs: Runs, run: Run, program: Program, now: int, into: Decision) -> No
 
 
 def _continue(
-    runs: Runs, run: Run, program: Program, stored: dict[str, Any], now: int, into: Decision
+    runs: Runs, run: Run, program: Driven, stored: dict[str, Any], now: int, into: Decision
 ) -> None:
     if run.workflow not in runs.definitions.workflows:
         _fail(run, NotFound(f"workflow `{run.workflow}` is not defined any more"), now, into)
@@ -254,7 +254,13 @@ def _continue(
 
 def _fail(run: Run, error: BaseException, now: int, into: Decision) -> None:
     cause = run.program.cause if run.program is not None else run.started
-    _add(run, "run.failed", {"error": failure_data(failure_of(error), None)}, cause, now, into)
+    told = _told(error) if isinstance(error, StateFailed) else failure_data(failure_of(error), None)
+    _add(run, "run.failed", {"error": told}, cause, now, into)
+
+
+def _told(failed: StateFailed) -> dict[str, Any]:
+    """How an execution failed: by error name and cause, which may be missing."""
+    return {"type": failed.error or "", "message": failed.cause or ""}
 
 
 def _park(run: Run, stuck: BaseException, now: int, into: Decision) -> None:
@@ -295,7 +301,7 @@ def _check_size(run: Run, result: Any) -> None:
         raise ValueTooLarge(text, {"message": text})
 
 
-def _next_due(run: Run, program: Program) -> int | None:
+def _next_due(run: Run, program: Driven) -> int | None:
     """When the first of its timers, time limits and retries is due, or its deadline."""
     dues = [ask.due for ask in program.open.values() if ask.due is not None]
     if run.deadline is not None:
@@ -303,7 +309,7 @@ def _next_due(run: Run, program: Program) -> int | None:
     return min(dues, default=None)
 
 
-def _rest(runs: Runs, run: Run, program: Program, now: int, into: Decision) -> None:
+def _rest(runs: Runs, run: Run, program: Driven, now: int, into: Decision) -> None:
     """Where nothing is in flight the run only waits: it may leave memory."""
     idle = not (run.inflight or program.wanted or program.dropped or program.ended)
     wake = _next_due(run, program) if idle else None

@@ -10,7 +10,6 @@ from batuta.kernel.errors import ReplayMismatch, TimedOut
 from batuta.kernel.event import Event
 from batuta.workflow.ask import Ask, Call, ChildCall, EventWait
 from batuta.workflow.asking import RECORDED
-from batuta.workflow.failure import revive, revive_child
 from batuta.workflow.program import AT_ONCE
 from batuta.workflow.run import Run
 
@@ -87,7 +86,7 @@ def _step_failed(runs: Runs, run: Run, event: Event) -> None:
         return
     program.cause = event
     program.now = event.time
-    program.resolve(call.key, None, revive(event.data["error"], call.describe()))
+    program.fail_step(call.key, event.data["error"], call.describe())
 
 
 def _step_cancelled(runs: Runs, run: Run, event: Event) -> None:
@@ -175,7 +174,11 @@ def _child_ended(runs: Runs, run: Run, event: Event) -> None:
         _resolve(runs, run, event, value, None)
     else:
         error = data.get("error") or {"message": f"it was {data['status']}"}
-        _resolve(runs, run, event, None, revive_child(error, data["id"]))
+        program = run.program
+        assert program is not None
+        program.cause, program.now = event, event.time
+        runs.dirty[run.id] = run
+        program.fail_child(data["key"], error, data["id"])
 
 
 def _open(run: Run, event: Event) -> Ask[Any] | None:
@@ -218,7 +221,10 @@ def _undo_asked(runs: Runs, run: Run, event: Event) -> None:
 def _retried(runs: Runs, run: Run, event: Event) -> None:
     run.epoch += 1
     run.status = "running"
+    run.ended = None
     runs.dirty[run.id] = run
+    if run.program is not None:
+        run.program.retry(event)
 
 
 def _ended(runs: Runs, run: Run, event: Event) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
 from batuta.common.codec import SignatureCodec, signature_codec
 from batuta.common.cron import Cron, Every
@@ -16,7 +17,13 @@ from batuta.common.pattern import Predicate, compile_where
 from batuta.common.retry import NO_RETRY, Retry
 from batuta.kernel.dispatch import Queue
 from batuta.kernel.errors import BatutaError
+from batuta.kernel.event import Event
 from batuta.workflow.ask import Call, ChildCall, active
+from batuta.workflow.asl.arn import DEFAULT, Place
+from batuta.workflow.program import Program
+
+if TYPE_CHECKING:
+    from batuta.workflow.asl.machine import StateMachine
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -96,6 +103,12 @@ class Step(Definition, Generic[P, R]):
             call.data = {"args": stored, "kwargs": named} if named else {"args": stored}
         return call
 
+    def returning(self, codec: Any) -> Step[P, R]:
+        """The same step with another way to store its result."""
+        made = copy.copy(self)
+        made.__dict__["_codec"] = codec
+        return made
+
     async def plain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         """Run the function itself, unrecorded."""
         result = self.fn(*args, **kwargs)
@@ -123,6 +136,11 @@ class Workflow(Definition, Generic[P, R]):
         self.deadline = None if deadline is None else nanoseconds(deadline)
         self.priority = priority
         self.code_hash = _code_hash(fn)
+
+    def program(self, started: Event, operations_max: int) -> Program:
+        """What drives a run of it, not begun yet. Raises whatever its input does not fit."""
+        args, kwargs = self.codec.decode_call(started.data["args"], started.data["kwargs"])
+        return Program(self.fn(*args, **kwargs), started.subject, self, operations_max)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> ChildCall[R]:
         stored, named = self.codec.encode_call(args, kwargs)
@@ -173,10 +191,12 @@ class Schedule:
 class Definitions:
     """Everything that a system runs."""
 
-    workflows: dict[str, Workflow[Any, Any]] = field(default_factory=dict)
+    workflows: dict[str, Workflow[Any, Any] | StateMachine] = field(default_factory=dict)
     rules: dict[str, Rule] = field(default_factory=dict)
     schedules: dict[str, Schedule] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
+    steps: dict[str, Step[Any, Any]] = field(default_factory=dict)
+    place: Place = DEFAULT
 
     @classmethod
     def of(cls, *things: object) -> Definitions:
@@ -187,7 +207,7 @@ class Definitions:
         return found
 
     def add(self, thing: object) -> None:
-        """Take in a workflow, rule, schedule or queue; anything else is passed over."""
+        """Take in a workflow, step, rule, schedule or queue; anything else is passed over."""
         if isinstance(thing, Workflow):
             self.workflows[thing.name] = thing
         elif isinstance(thing, Rule):
@@ -198,6 +218,8 @@ class Definitions:
             self.workflows[thing.workflow.name] = thing.workflow
         elif isinstance(thing, Queue):
             self.queues[thing.name] = thing
+        elif isinstance(thing, Step):
+            self.steps[thing.name] = thing
 
 
 class StepDecorator:

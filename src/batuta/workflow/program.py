@@ -21,6 +21,7 @@ from batuta.workflow.ask import (
     SignalWait,
     active,
 )
+from batuta.workflow.failure import revive, revive_child
 from batuta.workflow.saga import Saga, compensate
 
 PENDING = (object(), None)
@@ -165,6 +166,14 @@ class Program:
         elif type(waiter) is Joining:
             self._expire(waiter)
 
+    def fail_step(self, key: str, failure: dict[str, Any], what: str) -> None:
+        """Hand the recorded failure of a step to whatever waits for it, as an exception."""
+        self.resolve(key, None, revive(failure, what))
+
+    def fail_child(self, key: str, failure: dict[str, Any], run: str) -> None:
+        """Hand the recorded failure of a child run to whatever waits for it."""
+        self.resolve(key, None, revive_child(failure, run))
+
     def signal(self, name: str, value: Any) -> None:
         """A signal came in: hand it to the first wait for that name, or keep it."""
         for key, ask in self.open.items():
@@ -190,6 +199,9 @@ class Program:
         self.main = Branch(compensate(undos), "u", None, [])
         self.main.shielded = 1
         self._drive(self.main, None, None)
+
+    def retry(self, event: Event) -> None:
+        """The run is retried: what failed was taken back before it was folded again."""
 
     def close(self) -> None:
         """Let go of all coroutines, without letting them do anything more."""

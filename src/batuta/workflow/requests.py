@@ -63,6 +63,9 @@ def _terminate(
     if record.status in ENDED:
         return {"id": record.id, "status": record.status}
     data = {"reason": message.data.get("reason") or "terminated"}
+    for detail in ("error", "cause"):
+        if message.data.get(detail) is not None:
+            data[detail] = message.data[detail]
     event = _event("run.terminated", record, data, message)
     into.events.append(event)
     if record.id not in runs.runs:
@@ -74,8 +77,14 @@ def _terminate(
 def _retry(
     runs: Runs, message: Message, record: Record, history: list[Event], into: Decision
 ) -> Answer:
-    _require(record, "retried", ("failed", "parked"))
+    machine = next((e.data.get("machine") for e in history if e.type == "run.started"), None)
+    stopped = () if machine is None else ("cancelled", "terminated")
+    _require(record, "retried", ("failed", "parked", *stopped))
     _require_committed(record, history)
+    if machine is not None:
+        redriven = _event("run.retried", record, {"from": None}, message)
+        _reopen(runs, record, history, redriven, into)
+        return {"id": record.id, "status": "running"}
     fresh: str | None = message.data.get("fresh")
     try:
         point = retry_point(effective(history), record)

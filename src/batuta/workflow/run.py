@@ -8,10 +8,16 @@ from typing import Any
 from batuta.kernel.event import Event, Record
 from batuta.kernel.world import Command, Failure, Outcome
 from batuta.workflow.ask import Call, EventWait, SignalWait
+from batuta.workflow.asl.execution import Execution
 from batuta.workflow.program import Program
+
+Driven = Program | Execution
+"""What goes on from outcome to outcome: a coroutine, or the interpreter of a state machine."""
 
 ENDED = ("completed", "failed", "cancelled", "terminated", "continued")
 SHOWN_RESULT_BYTES = 1000
+MACHINE_SHOWN = ("type", "arn", "execution", "version", "alias", "label", "map_run")
+"""What the row of a state machine's run tells of it; the definition is in `run.started`."""
 
 
 class Run:
@@ -41,7 +47,7 @@ class Run:
         self.started = started
         self.status = "running"
         self.recorded = ""
-        self.program: Program | None = None
+        self.program: Driven | None = None
         self.inflight = 0
         self.epoch = 0
         self.undoing = False
@@ -103,6 +109,11 @@ def run_record(run: Run, status: str, at: Event | None, wake: int | None) -> Rec
         data["deadline"] = run.deadline
     if run.parent is not None:
         data["parent"] = run.parent
+    machine = started.data.get("machine")
+    if machine is not None:
+        data["machine"] = {part: machine[part] for part in MACHINE_SHOWN if part in machine}
+        if run.epoch:
+            data["redrives"] = run.epoch
     if status == "sleeping" and run.program is not None:
         waits = [
             _wait(ask)
@@ -132,8 +143,8 @@ def ended_record(record: Record, event: Event) -> Record:
 
 def _ending(event: Event) -> dict[str, Any]:
     data = event.data
-    if "error" in data:
-        return {"error": data["error"]["message"]}
+    if "error" in data and isinstance(data["error"], dict):
+        return {"error": data["error"]["message"], "failure": data["error"]["type"]}
     if "reason" in data:
         return {"reason": data["reason"]}
     if "id" in data:

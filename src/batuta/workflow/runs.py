@@ -12,10 +12,11 @@ from batuta.kernel.event import Event, Message, Record
 from batuta.kernel.machine import Decision
 from batuta.kernel.world import Outcome
 from batuta.workflow.ask import Call
+from batuta.workflow.asl.execution import Recorder
+from batuta.workflow.asl.machine import StateMachine, flow_of
 from batuta.workflow.deciding import decide_arrivals, decide_run
 from batuta.workflow.fold import APPLY
 from batuta.workflow.model import Definitions
-from batuta.workflow.program import Program
 from batuta.workflow.replay import effective
 from batuta.workflow.requests import RECEIVE
 from batuta.workflow.run import ENDED, Run, command_of, failure_data, run_record
@@ -40,6 +41,7 @@ class Runs:
         from the journal when something happens to them.
     operations_max: how many things one run may ask for before it has to `continue_as_new`.
     keep_ended: whether runs that ended stay in memory (to ask them something).
+    recorder: gets the history of the state machines' executions while they are folded.
     """
 
     kind = "run"
@@ -56,12 +58,14 @@ class Runs:
         idle_max: int = 1000,
         operations_max: int = 10_000,
         keep_ended: bool = False,
+        recorder: Recorder | None = None,
     ) -> None:
         self.definitions = definitions
         self.partition_of = partition_of
         self.idle_max = idle_max
         self.operations_max = operations_max
         self.keep_ended = keep_ended
+        self.recorder = recorder
         self.owned: Collection[int] = ()
         self.owned_since = 0
         self.runs: dict[str, Run] = {}
@@ -131,7 +135,7 @@ class Runs:
 
     def restore(self, history: list[Event]) -> Run | None:
         """Fold the events of one run; None where nothing is left to go on with."""
-        events = effective(history)
+        events = effective(history) if _takes_back(history) else history
         marks = {event.data["name"] for event in events if event.type == "patch.marked"}
         run: Run | None = None
         last = len(events) - 1
@@ -259,7 +263,7 @@ class Runs:
         self, id: str, data: dict[str, Any], cause: Event | int | None, now: int, partition: int
     ) -> Event:
         """The `run.started` of a new run. Raises `NotFound` for an unknown workflow."""
-        flow = self.definitions.workflows.get(data["workflow"])
+        flow = flow_of(self.definitions, data)
         if flow is None:
             known = ", ".join(sorted(self.definitions.workflows)) or "none"
             raise NotFound(
@@ -281,6 +285,8 @@ class Runs:
         for optional in ("parent", "trigger"):
             if data.get(optional) is not None:
                 started[optional] = data[optional]
+        if isinstance(flow, StateMachine):
+            started["machine"] = flow.begun(data.get("machine"))
         return Event("run.started", id, started, cause, now, None, partition)
 
     def finish(self, outcome: Outcome, now: int, into: Decision) -> None:
@@ -341,7 +347,7 @@ class Runs:
         self.dirty[run.id] = run
         if run.deadline is not None:
             heapq.heappush(self.timers, (run.deadline, run.id, "deadline"))
-        flow = self.definitions.workflows.get(run.workflow)
+        flow = flow_of(self.definitions, event.data, self.recorder)
         if flow is None:
             run.stuck = NotFound(
                 f"workflow `{run.workflow}` is not defined any more",
@@ -350,12 +356,11 @@ class Runs:
             )
             return run
         try:
-            args, kwargs = flow.codec.decode_call(event.data["args"], event.data["kwargs"])
-            coro = flow.fn(*args, **kwargs)
+            program = flow.program(event, self.operations_max)
         except Exception as misfit:  # input that does not fit the signature ends this run only
             run.misfit = misfit
             return run
-        program = run.program = Program(coro, run.id, flow, self.operations_max)
+        run.program = program
         program.patches = marks
         program.replaying = replaying
         program.cause, program.now = event, event.time
@@ -409,3 +414,8 @@ class Runs:
             return True
         ask = run.program.open.get(key) if run.program is not None else None
         return ask is not None and ask.due == due
+
+
+def _takes_back(history: list[Event]) -> bool:
+    """Whether a retry takes back what failed; a state machine keeps it and goes on behind it."""
+    return not any(event.type == "run.started" and "machine" in event.data for event in history[:5])

@@ -32,12 +32,16 @@ class StateFailed(Exception):
     error: the error's name (`States.Runtime`, or one of the user's); None where a Fail state
         gives none.
     cause: what people read; None where there is none.
+    location: the field whose expression failed (`Output/total`), where one did.
     """
 
-    def __init__(self, error: str | None, cause: str | None = None) -> None:
+    def __init__(
+        self, error: str | None, cause: str | None = None, location: str | None = None
+    ) -> None:
         super().__init__(error, cause)
         self.error = error
         self.cause = cause
+        self.location = location
 
     def __str__(self) -> str:
         return f"{self.error}: {self.cause}" if self.cause else str(self.error)

@@ -1,0 +1,424 @@
+"""JSONPath in the dialect of Amazon States Language, compiled once.
+
+A path that can name one value only is *definite*: a missing value is an error. Any other gives
+the list of what it finds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from json import loads
+from typing import Any
+
+Step = Callable[[Any], Iterator[Any]]
+
+NAME = re.compile(r"[^\s.\[\]'\"()$@*,:?!=<>&|~]+")
+INTEGER = re.compile(r"-?\d+")
+
+
+class PathSyntax(Exception):
+    """A text is no path. `message`: what is wrong; `offset`: where, from 0."""
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.offset = offset
+
+
+class PathMissing(Exception):
+    """A definite path leads nowhere.
+
+    `name`: the member or index that is missing; `before`: the path up to it, in brackets.
+    """
+
+    def __init__(self, name: str | int, before: str, last: bool) -> None:
+        super().__init__(f"{name} is missing")
+        self.name = name
+        self.before = before
+        self.last = last
+
+
+class PathMismatch(Exception):
+    """A value cannot be put where a path leads: something else than an object is in the way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A compiled path.
+
+    Parameters
+    ----------
+    text: as it was written. names: the members and indexes of a definite path; None otherwise.
+    steps: of an indefinite one.
+    """
+
+    text: str
+    names: tuple[str | int, ...] | None
+    steps: tuple[Step, ...]
+
+    @property
+    def definite(self) -> bool:
+        """Whether it can name one value only."""
+        return self.names is not None
+
+    def find(self, root: Any) -> Any:
+        """The value that it names; a list where it may name several.
+
+        Raises `PathMissing` where a definite path leads nowhere.
+        """
+        names = self.names
+        if names is None:
+            found = [root]
+            for step in self.steps:
+                found = [each for value in found for each in step(value)]
+            return found
+        here = root
+        for at, name in enumerate(names):
+            if type(name) is str:
+                if isinstance(here, dict) and name in here:
+                    here = here[name]
+                    continue
+            elif isinstance(here, list) and -len(here) <= name < len(here):  # type: ignore[operator]
+                here = here[name]  # type: ignore[index]
+                continue
+            raise PathMissing(name, bracketed(names[:at]), at == len(names) - 1)
+        return here
+
+
+def bracketed(names: tuple[str | int, ...]) -> str:
+    """A definite path in its long form: `$['a'][0]`."""
+    return "$" + "".join(f"['{name}']" if isinstance(name, str) else f"[{name}]" for name in names)
+
+
+def compile_path(text: str) -> Path:
+    """A path made ready. Raises `PathSyntax`."""
+    if not text.startswith("$"):
+        raise PathSyntax("a path begins with $", 0)
+    parser = _Parser(text, 1)
+    names: list[str | int] | None = []
+    steps: list[Step] = []
+    while parser.at < len(text):
+        name, step = parser.selector()
+        steps.append(step)
+        if names is not None:
+            if name is None:
+                names = None
+            else:
+                names.append(name)
+    return Path(text, None if names is None else tuple(names), tuple(steps))
+
+
+def put(root: Any, path: Path, value: Any) -> Any:
+    """A copy of `root` with a value where the path leads; objects on the way are made.
+
+    Raises `PathMismatch` where something else than an object, or an index that a list does not
+    have, is in the way.
+    """
+    if path.names is None:
+        raise PathMismatch(path.text)
+    return _put(root, path.names, 0, value)
+
+
+def _put(here: Any, names: tuple[str | int, ...], at: int, value: Any) -> Any:
+    if at == len(names):
+        return value
+    name = names[at]
+    if isinstance(name, int):
+        if not isinstance(here, list) or not 0 <= name < len(here):
+            raise PathMismatch(name)
+        copy = list(here)
+        copy[name] = _put(here[name], names, at + 1, value)
+        return copy
+    if not isinstance(here, dict):
+        raise PathMismatch(name)
+    inner = here.get(name)
+    if at + 1 < len(names) and (inner is None or name not in here):
+        inner = {}
+    return {**here, name: _put(inner, names, at + 1, value)}
+
+
+# -- selectors -----------------------------------------------------------------------------------
+
+
+def _member(name: str) -> Step:
+    def step(value: Any) -> Iterator[Any]:
+        if isinstance(value, dict) and name in value:
+            yield value[name]
+
+    return step
+
+
+def _index(at: int) -> Step:
+    def step(value: Any) -> Iterator[Any]:
+        if isinstance(value, list) and -len(value) <= at < len(value):
+            yield value[at]
+
+    return step
+
+
+def _every(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield from value.values()
+    elif isinstance(value, list):
+        yield from value
+
+
+def _slice(start: int | None, stop: int | None, stride: int | None) -> Step:
+    def step(value: Any) -> Iterator[Any]:
+        if isinstance(value, list):
+            yield from value[start:stop:stride]
+
+    return step
+
+
+def _union(steps: list[Step]) -> Step:
+    def step(value: Any) -> Iterator[Any]:
+        for each in steps:
+            yield from each(value)
+
+    return step
+
+
+def _below(value: Any) -> Iterator[Any]:
+    """A value and everything in it."""
+    waiting = [value]
+    while waiting:
+        here = waiting.pop()
+        yield here
+        waiting.extend(reversed(list(_every(here))))
+
+
+def _deep(inner: Step) -> Step:
+    def step(value: Any) -> Iterator[Any]:
+        for each in _below(value):
+            yield from inner(each)
+
+    return step
+
+
+def _filtered(holds: Callable[[Any], bool]) -> Step:
+    def step(value: Any) -> Iterator[Any]:
+        if isinstance(value, list):
+            yield from (each for each in value if holds(each))
+        elif isinstance(value, dict) and holds(value):
+            yield value
+
+    return step
+
+
+class _Parser:
+    """Reads one path from left to right."""
+
+    def __init__(self, text: str, at: int) -> None:
+        self.text = text
+        self.at = at
+
+    def fail(self, message: str) -> PathSyntax:
+        return PathSyntax(message, min(self.at, len(self.text)))
+
+    def peek(self, token: str) -> bool:
+        return self.text.startswith(token, self.at)
+
+    def take(self, token: str) -> bool:
+        if not self.peek(token):
+            return False
+        self.at += len(token)
+        return True
+
+    def space(self) -> None:
+        while self.at < len(self.text) and self.text[self.at] in " \t\n":
+            self.at += 1
+
+    def expect(self, token: str) -> None:
+        self.space()
+        if not self.take(token):
+            raise self.fail(f"`{token}` is missing")
+
+    def selector(self) -> tuple[str | int | None, Step]:
+        """The next selector: its name or index where it names one value, and its step."""
+        if self.take(".."):
+            if self.peek("["):
+                return None, _deep(self.selector()[1])
+            return None, _deep(self._dotted()[1])
+        if self.take("."):
+            return self._dotted()
+        if self.take("["):
+            return self._bracket()
+        raise self.fail(f"`{self.text[self.at]}` is not expected here")
+
+    def _dotted(self) -> tuple[str | int | None, Step]:
+        if self.take("*"):
+            return None, _every
+        if self.peek("["):
+            return self.selector()
+        found = NAME.match(self.text, self.at)
+        if found is None:
+            raise self.fail("a name is missing")
+        self.at = found.end()
+        return found.group(), _member(found.group())
+
+    def _bracket(self) -> tuple[str | int | None, Step]:
+        self.space()
+        if self.take("?"):
+            self.expect("(")
+            holds = self._either()
+            self.expect(")")
+            self.expect("]")
+            return None, _filtered(holds)
+        if self.take("*"):
+            self.expect("]")
+            return None, _every
+        names: list[str | int | None] = []
+        steps: list[Step] = []
+        while True:
+            name, step = self._one()
+            names.append(name)
+            steps.append(step)
+            self.space()
+            if self.take("]"):
+                break
+            if not self.take(","):
+                raise self.fail("`]` is missing")
+        return (names[0], steps[0]) if len(steps) == 1 else (None, _union(steps))
+
+    def _one(self) -> tuple[str | int | None, Step]:
+        self.space()
+        if self.peek("'") or self.peek('"'):
+            name = self._quoted()
+            return name, _member(name)
+        start = self._integer()
+        if not self.take(":"):
+            if start is None:
+                raise self.fail("an index or a name is missing")
+            return start, _index(start)
+        stop = self._integer()
+        stride = self._integer() if self.take(":") else None
+        if stride == 0:
+            raise self.fail("a slice cannot go by steps of 0")
+        return None, _slice(start, stop, stride)
+
+    def _integer(self) -> int | None:
+        self.space()
+        found = INTEGER.match(self.text, self.at)
+        if found is None:
+            return None
+        self.at = found.end()
+        self.space()
+        return int(found.group())
+
+    def _quoted(self) -> str:
+        quote = self.text[self.at]
+        self.at += 1
+        made: list[str] = []
+        while self.at < len(self.text):
+            char = self.text[self.at]
+            self.at += 1
+            if char == quote:
+                return "".join(made)
+            if char == "\\" and self.at < len(self.text):
+                char = self.text[self.at]
+                self.at += 1
+            made.append(char)
+        raise self.fail(f"{quote} is missing")
+
+    # -- filters ---------------------------------------------------------------------------
+
+    def _either(self) -> Callable[[Any], bool]:
+        parts = [self._both()]
+        self.space()
+        while self.take("||"):
+            parts.append(self._both())
+            self.space()
+        return parts[0] if len(parts) == 1 else lambda item: any(part(item) for part in parts)
+
+    def _both(self) -> Callable[[Any], bool]:
+        parts = [self._term()]
+        self.space()
+        while self.take("&&"):
+            parts.append(self._term())
+            self.space()
+        return parts[0] if len(parts) == 1 else lambda item: all(part(item) for part in parts)
+
+    def _term(self) -> Callable[[Any], bool]:
+        self.space()
+        if self.peek("!") and not self.peek("!="):
+            self.at += 1
+            inner = self._term()
+            return lambda item: not inner(item)
+        if self.take("("):
+            inner = self._either()
+            self.expect(")")
+            return inner
+        left, is_path = self._operand()
+        self.space()
+        for sign, compare in COMPARE.items():
+            if self.take(sign):
+                right, _ = self._operand()
+                return _comparison(left, right, compare)
+        if not is_path:
+            raise self.fail("a comparison is missing")
+        return lambda item: left(item) is not _NOTHING
+
+    def _operand(self) -> tuple[Callable[[Any], Any], bool]:
+        self.space()
+        if self.peek("'") or self.peek('"'):
+            text = self._quoted()
+            return (lambda item: text), False
+        if self.peek("@") or self.peek("$"):
+            self.at += 1
+            begun = self.at
+            while self.at < len(self.text) and self.text[self.at] in ".[":
+                self.selector()
+            path = compile_path("$" + self.text[begun : self.at])
+            return (lambda item: _looked_up(path, item)), True
+        found = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?|true|false|null").match(
+            self.text, self.at
+        )
+        if found is None:
+            raise self.fail("a value is missing")
+        self.at = found.end()
+        value = loads(found.group())
+        return (lambda item: value), False
+
+
+_NOTHING = object()
+
+
+def _looked_up(path: Path, item: Any) -> Any:
+    try:
+        found = path.find(item)
+    except PathMissing:
+        return _NOTHING
+    return found if path.definite or found else _NOTHING
+
+
+def _comparison(
+    left: Callable[[Any], Any], right: Callable[[Any], Any], compare: Callable[[Any, Any], bool]
+) -> Callable[[Any], bool]:
+    def holds(item: Any) -> bool:
+        first, second = left(item), right(item)
+        if first is _NOTHING or second is _NOTHING:
+            return False
+        try:
+            return compare(first, second)
+        except TypeError:
+            return False
+
+    return holds
+
+
+def _same(first: Any, second: Any) -> bool:
+    return bool(first == second) and isinstance(first, bool) == isinstance(second, bool)
+
+
+COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "==": _same,
+    "!=": lambda first, second: not _same(first, second),
+    "=~": lambda first, second: re.search(str(second).strip("/"), first) is not None,
+    "<=": lambda first, second: bool(first <= second),
+    ">=": lambda first, second: bool(first >= second),
+    "<": lambda first, second: bool(first < second),
+    ">": lambda first, second: bool(first > second),
+}

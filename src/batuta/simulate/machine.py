@@ -1,0 +1,260 @@
+"""One execution of a state machine on virtual time: days of waiting in microseconds."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from batuta.kernel.errors import TimedOut
+from batuta.kernel.event import Event
+from batuta.kernel.world import Command, Failure
+from batuta.workflow.ask import Ask, Call, ChildCall, SignalWait, Sleep
+from batuta.workflow.asl.errors import StateFailed
+from batuta.workflow.asl.execution import Execution, Recorded
+from batuta.workflow.asl.history import HistoryEvent
+from batuta.workflow.asl.machine import StateMachine
+
+SECOND = 1_000_000_000
+START = 1_704_067_200 * SECOND
+"""2024-01-01T00:00:00Z: where the virtual clock begins when nothing else is said."""
+
+
+@dataclass(slots=True)
+class Performance:
+    """How a task's command goes.
+
+    Parameters
+    ----------
+    value: its result. failure: or why it failed.
+    takes: ns. worker: who took it (an activity).
+    signals: what comes by the task token, in order: (ns after the call has ended, value).
+    """
+
+    value: Any = None
+    failure: Failure | None = None
+    takes: int = 0
+    worker: str | None = None
+    signals: Sequence[tuple[int, dict[str, Any]]] = ()
+
+
+@dataclass(slots=True)
+class Result:
+    """How an execution ended.
+
+    Parameters
+    ----------
+    status: `SUCCEEDED`, `FAILED`, `TIMED_OUT`, or `RUNNING` where nothing would ever happen
+        any more (it waits for a task token that nobody returns).
+    history: as the service gives it; empty where it was not asked for.
+    path: the names of the states that were entered, in order; with the history only.
+    duration: virtual ns. transitions: how often a state was left for the next one.
+    """
+
+    status: str
+    output: Any = None
+    error: str | None = None
+    cause: str | None = None
+    history: list[HistoryEvent] = field(default_factory=list)
+    duration: int = 0
+    transitions: int = 0
+    execution: Execution | None = None
+
+    @property
+    def path(self) -> list[str]:
+        """The states that were entered, in order."""
+        return [
+            each.details["name"]
+            for each in self.history
+            if each.type.endswith("StateEntered") and each.details is not None
+        ]
+
+
+Perform = Callable[[Command], Performance]
+
+
+def run(
+    machine: StateMachine,
+    input: Any,
+    perform: Perform,
+    *,
+    name: str = "execution",
+    start: int = START,
+    history: bool = True,
+) -> Result:
+    """Run a state machine to its end on a virtual clock.
+
+    Parameters
+    ----------
+    perform: how each task's command goes; called in the order of virtual time.
+    name: of the execution; randomness is keyed by it.
+    start: when it begins, ns since 1970.
+    history: whether the history is written down.
+    """
+    events: list[HistoryEvent] = []
+
+    def record(id: int, prev: int, type: str, time: int, details: dict[str, Any] | None) -> None:
+        events.append(HistoryEvent(id, prev, type, time, details))
+
+    machine.recorder = record if history else None
+    driven = _Virtual(perform, start)
+    execution = driven.begin(machine, f"{machine.name}:{name}", input)
+    deadline = None if machine.deadline is None else start + machine.deadline
+    overdue = driven.until(execution, deadline)
+    result = Result(
+        "RUNNING", history=events, duration=driven.now - start, transitions=execution.transitions,
+        execution=execution,
+    )  # fmt: skip
+    return _verdict(result, execution, driven.now, overdue)
+
+
+def _verdict(result: Result, execution: Execution, now: int, overdue: bool) -> Result:
+    error = execution.error
+    if overdue:
+        result.status = "TIMED_OUT"
+        ended = HistoryEvent(
+            len(result.history) + 1, execution.main.last, "ExecutionTimedOut", now, None
+        )
+        result.history.append(ended)
+    elif isinstance(error, StateFailed):
+        result.status, result.error, result.cause = "FAILED", error.error, error.cause
+    elif execution.ended:
+        result.status, result.output = "SUCCEEDED", execution.result
+    return result
+
+
+class _Virtual:
+    """The clock, what is going to happen, and the executions that it happens to."""
+
+    def __init__(self, perform: Perform, start: int) -> None:
+        self.now = start
+        self._perform = perform
+        self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._count = 0
+        self._watched: dict[str, tuple[Execution, ChildCall[Any]]] = {}
+
+    def begin(self, machine: StateMachine, run: str, input: Any) -> Execution:
+        data = {"workflow": machine.name, "args": [input], "kwargs": {}}
+        execution = machine.program(Event("run.started", run, data, None, self.now), 0)
+        execution.begin()
+        self._take(execution)
+        return execution
+
+    def until(self, execution: Execution, deadline: int | None) -> bool:
+        """Let time pass until the execution has ended; whether its deadline came first."""
+        heap = self._heap
+        while heap and not execution.ended:
+            time, _, act, args = heapq.heappop(heap)
+            if deadline is not None and time >= deadline:
+                self.now = deadline
+                return True
+            self.now = time
+            act(*args)
+        return False
+
+    def _at(self, time: int, act: Callable[..., None], *args: Any) -> None:
+        self._count += 1
+        heapq.heappush(self._heap, (time, self._count, act, args))
+
+    def _take(self, execution: Execution) -> None:
+        """See to everything that an execution has asked for."""
+        if execution.dropped:
+            execution.dropped.clear()
+        if execution.ended:
+            watched = self._watched.pop(execution.run, None)
+            if watched is not None:
+                self._watch(*watched, execution)
+        wanted = execution.wanted
+        while wanted:
+            asks = list(wanted.values())
+            wanted.clear()
+            for ask in asks:
+                execution.open[ask.key] = ask
+                TAKE[type(ask)](self, execution, ask)
+
+    def _settle(
+        self, execution: Execution, ask: Ask[Any], value: Any, error: BaseException | None
+    ) -> None:
+        """Hand an outcome on, unless nobody waits for it any more."""
+        if execution.open.get(ask.key) is not ask:
+            return
+        execution.now = self.now
+        execution.resolve(ask.key, value, error)
+        self._take(execution)
+
+    def call(self, execution: Execution, ask: Call[Any]) -> None:
+        """A task's command."""
+        step: Any = ask.step
+        command = Command(
+            f"{execution.run}/{ask.key}.1", step.kind, step.name, ask.data or {}, _NOTHING, step,
+            step.timeout_s, step.heartbeat_s,
+        )  # fmt: skip
+        done = self._perform(command)
+        takes, failure = done.takes, done.failure
+        if step.timeout_s is not None and takes >= step.timeout_s * SECOND:
+            takes = int(step.timeout_s * SECOND)
+            failure = Failure("batuta:TimedOut", "it did not end in time")
+        self._at(self.now + takes, self._called, execution, ask, done, failure)
+
+    def _called(
+        self, execution: Execution, ask: Call[Any], done: Performance, failure: Failure | None
+    ) -> None:
+        if done.worker is not None:
+            execution.cause = Event("", execution.run, {"worker": done.worker}, None, self.now)
+        token = (ask.data or {}).get("token")
+        for after, value in done.signals if failure is None else ():
+            self._at(self.now + after, self._signal, execution, f"task:{token}", value)
+        if failure is None:
+            self._settle(execution, ask, done.value, None)
+            return
+        told: dict[str, Any] = {"type": failure.type, "message": failure.message}
+        if done.value is not None:
+            told["detail"] = done.value
+        self._settle(execution, ask, None, Recorded(told))
+
+    def _signal(self, execution: Execution, name: str, value: dict[str, Any]) -> None:
+        execution.now = self.now
+        execution.signal(name, value)
+        self._take(execution)
+
+    def sleep(self, execution: Execution, ask: Sleep) -> None:
+        """Time that shall pass."""
+        self._at(self.now + ask.delay, self._settle, execution, ask, None, None)
+
+    def wait(self, execution: Execution, ask: SignalWait[Any]) -> None:
+        """A task token that is waited for."""
+        if ask.within is not None:
+            late = TimedOut("it did not come in time", {"message": "it did not come in time"})
+            self._at(self.now + ask.within, self._settle, execution, ask, None, late)
+
+    def child(self, execution: Execution, ask: ChildCall[Any]) -> None:
+        """A child execution of a distributed Map."""
+        machine: Any = ask.workflow
+        machine.recorder = None
+        begun = self.begin(machine, f"{execution.run}/{ask.key}", ask.args[0])
+        self._watch(execution, ask, begun)
+
+    def _watch(self, parent: Execution, ask: ChildCall[Any], child: Execution) -> None:
+        """Tell the parent when the child has ended."""
+        if parent.open.get(ask.key) is not ask:
+            return
+        if not child.ended:
+            self._watched[child.run] = parent, ask
+            return
+        failed = child.error
+        if isinstance(failed, StateFailed):
+            told = {"type": failed.error, "message": failed.cause}
+            self._at(self.now, self._settle, parent, ask, None, Recorded(told))
+        else:
+            self._at(self.now, self._settle, parent, ask, child.result, None)
+
+
+_NOTHING = Event("", "", {}, None, 0)
+
+TAKE: Mapping[type, Callable[[_Virtual, Execution, Any], None]] = {
+    Call: _Virtual.call,
+    ChildCall: _Virtual.child,
+    SignalWait: _Virtual.wait,
+    Sleep: _Virtual.sleep,
+}

@@ -1,0 +1,51 @@
+"""A definition made ready to run: states as nodes, with every expression compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from batuta.workflow.asl.states.distributed import DistributedMap
+from batuta.workflow.asl.states.inline_map import InlineMap
+from batuta.workflow.asl.states.node import Node, States
+from batuta.workflow.asl.states.parallel import Parallel
+from batuta.workflow.asl.states.simple import Choice, Fail, Pass, Succeed, Wait
+from batuta.workflow.asl.states.task import Task
+
+Value = Mapping[str, Any]
+SIMPLE: dict[str, Callable[[str, Value, str], Node]] = {
+    "Choice": Choice, "Fail": Fail, "Pass": Pass, "Succeed": Succeed, "Task": Task, "Wait": Wait,
+}  # fmt: skip
+
+
+def build(definition: Value, language: str = "JSONPath", path: tuple[str, ...] = ()) -> States:
+    """The states of a flow.
+
+    Parameters
+    ----------
+    definition: `{"StartAt": …, "States": {…}}`, found to be without mistakes.
+    language: the query language where a state names none.
+    path: where the flow stands in its definition.
+
+    Raises `Malformed` for an expression that is none.
+    """
+    language = definition.get("QueryLanguage", language)
+    nodes: dict[str, Node] = {}
+    for name, value in definition["States"].items():
+        nodes[name] = _node(name, value, value.get("QueryLanguage", language), path)
+    return States(definition["StartAt"], nodes)
+
+
+def _node(name: str, value: Value, language: str, path: tuple[str, ...]) -> Node:
+    kind = value["Type"]
+    if kind == "Parallel":
+        branches = [build(branch, language, (*path, name)) for branch in value["Branches"]]
+        return Parallel(name, value, language, branches)
+    if kind == "Map":
+        processor = value.get("ItemProcessor") or value["Iterator"]
+        states = build(processor, language, (*path, name))
+        distributed = processor.get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED"
+        if distributed:
+            return DistributedMap(name, value, language, states, (*path, name))
+        return InlineMap(name, value, language, states)
+    return SIMPLE[kind](name, value, language)

@@ -1,0 +1,239 @@
+"""JSONata expressions: simple references in Python, everything else in a library, with limits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from batuta.common.keyed import bits
+from batuta.workflow.asl.context import timestamp
+from batuta.workflow.asl.env import MISSING, Env
+from batuta.workflow.asl.errors import QUERY_EVALUATION_ERROR, Malformed, StateFailed
+from batuta.workflow.asl.paths import Evaluator
+
+TIME_MS = 1000
+DEPTH = 500
+SEQUENCE = 100_000
+REFERENCE = re.compile(r"\$([A-Za-z_]\w*)((?:\.[A-Za-z_]\w*)*)")
+LITERAL = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?|true|false|null|'[^'\\]*'|\"[^\"\\]*\"")
+STRINGS = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|/\*.*?\*/", re.DOTALL)
+VARIABLES = re.compile(r"\$([A-Za-z_]\w*)")
+PARTS = re.compile(r"\$states\s*\.\s*(input|context|result|errorOutput)")
+POSITION = re.compile(r"at (?:position|offset) (\d+)")
+RESERVED = frozenset({"and", "or", "in", "true", "false", "null", "function"})
+
+
+def mentions(text: str) -> frozenset[str]:
+    """The names of the variables and functions that an expression mentions."""
+    return frozenset(VARIABLES.findall(STRINGS.sub("''", text)))
+
+
+def compile_jsonata(field: str, text: str) -> Evaluator:
+    """An expression (without its delimiters) ready to evaluate.
+
+    Parameters
+    ----------
+    field: where it stands, for messages (`Output/total`).
+
+    Raises `Malformed`; the evaluator raises `StateFailed` (States.QueryEvaluationError).
+    """
+    literal = LITERAL.fullmatch(text)
+    if literal is not None:
+        quoted = text[0] in "'\""
+        value = text[1:-1] if quoted else json.loads(text)
+        return lambda root, env: value
+    expression = Expression(field, text)
+    native = _native(text)
+    if native is None:
+        return expression
+    name, members = native
+
+    def found(root: Any, env: Env) -> Any:
+        here = _start(name, env)
+        for member in members:
+            if type(here) is not dict or member not in here:
+                return expression(root, env)
+            here = here[member]
+        # What the library leaves as it is; lists it may unwrap, so they are its own to give.
+        return expression(root, env) if here is MISSING else here
+
+    return found
+
+
+def _native(text: str) -> tuple[str, tuple[str, ...]] | None:
+    """A variable and the members behind it, where the expression is nothing else."""
+    found = REFERENCE.fullmatch(text)
+    if found is None:
+        return None
+    name, rest = found.groups()
+    members = tuple(rest.split(".")[1:])
+    if RESERVED.intersection(members):
+        return None
+    if name == "states":
+        if not members or members[0] not in ("input", "context", "result", "errorOutput"):
+            return None
+        return f"states.{members[0]}", members[1:]
+    return name, members
+
+
+def _start(name: str, env: Env) -> Any:
+    if name == "states.input":
+        return env.input
+    if name == "states.context":
+        return env.context
+    if name == "states.result":
+        return env.result
+    if name == "states.errorOutput":
+        return env.error_output
+    return env.variables.get(name, MISSING)
+
+
+class Expression:
+    """An expression that the library evaluates."""
+
+    __slots__ = ("compiled", "field", "mentioned", "parts", "text")
+
+    def __init__(self, field: str, text: str) -> None:
+        self.field = field
+        self.text = text
+        self.compiled = _compiled(text)
+        self.mentioned = mentions(text)
+        bare = STRINGS.sub("''", text)
+        whole = re.search(r"\$states\b(?!\s*\.\s*(?:input|context|result|errorOutput)\b)", bare)
+        self.parts = None if whole else frozenset(PARTS.findall(bare))
+
+    def __call__(self, root: Any, env: Env) -> Any:
+        own = {name: make(env) for name, make in FUNCTIONS.items() if name in self.mentioned}
+        library = self.compiled
+        for name, function in own.items():
+            register = library.register_override if name in REPLACED else library.register
+            register(name, function)
+        try:
+            found = library.evaluate(
+                None, self._bindings(env), timeout=TIME_MS, max_stack_depth=DEPTH,
+                max_sequence_length=SEQUENCE,
+            )  # fmt: skip
+        except (ValueError, TypeError, RuntimeError, RecursionError) as wrong:
+            raise self._failed(f"threw an error during evaluation. {wrong}") from wrong
+        if found is None and not self._gives_null(env):
+            raise self._failed("returned nothing (undefined).")
+        if callable(found):
+            raise self._failed("returned an unsupported result type.")
+        return _whole(found)
+
+    def _failed(self, what: str) -> StateFailed:
+        return StateFailed(
+            QUERY_EVALUATION_ERROR,
+            f"The JSONata expression '{self.text}' specified for the field '{self.field}' {what}",
+            self.field,
+        )
+
+    def _bindings(self, env: Env) -> dict[str, Any]:
+        bound = {name: env.variables[name] for name in self.mentioned if name in env.variables}
+        if "states" in self.mentioned:
+            states = env.states
+            if self.parts is not None:
+                states = {name: states[name] for name in self.parts if name in states}
+            bound["states"] = states
+        return bound
+
+    def _gives_null(self, env: Env) -> bool:
+        """The library gives None for null and for nothing: ask which it is."""
+        asked = _compiled(f"$exists({self.text})")
+        own = {name: make(env) for name, make in FUNCTIONS.items() if name in self.mentioned}
+        for name, function in own.items():
+            register = asked.register_override if name in REPLACED else asked.register
+            register(name, function)
+        try:
+            return bool(
+                asked.evaluate(
+                    None, self._bindings(env), timeout=TIME_MS, max_stack_depth=DEPTH,
+                    max_sequence_length=SEQUENCE,
+                )
+            )  # fmt: skip
+        except (ValueError, TypeError, RuntimeError):
+            return False
+
+
+@lru_cache(maxsize=2000)
+def _compiled(text: str) -> Any:
+    import jsonatapy  # 20 ms: only a system with JSONata pays for it
+
+    try:
+        return jsonatapy.compile(text)
+    except (ValueError, TypeError, RuntimeError, RecursionError) as wrong:
+        at = POSITION.search(str(wrong))
+        raise Malformed(str(wrong), int(at.group(1)) if at else 0) from wrong
+
+
+def _whole(value: Any) -> Any:
+    """Numbers as the service prints them: 3, not 3.0."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _whole(each) for name, each in value.items()}
+    return value
+
+
+# -- what Step Functions adds, and what has to come from the run ---------------------------------
+
+
+def _random(env: Env) -> Callable[..., float]:
+    def drawn(seed: Any = None) -> float:
+        luck = env.draw() if seed is None else bits(json.dumps(seed), "seed")
+        return (luck >> 11) * 2.0**-53
+
+    return drawn
+
+
+def _uuid(env: Env) -> Callable[[], str]:
+    def drawn() -> str:
+        digits = f"{env.draw():016x}{env.draw():016x}"
+        kind = "89ab"[int(digits[16], 16) % 4]
+        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{kind}{digits[17:20]}-{digits[20:]}"
+
+    return drawn
+
+
+def _hash(env: Env) -> Callable[[str, str], str]:
+    return lambda text, name: hashlib.new(name.replace("-", "").lower(), text.encode()).hexdigest()
+
+
+def _partition(items: Any, size: Any) -> list[Any]:
+    items = items if isinstance(items, list) else [items]
+    return [items[at : at + int(size)] for at in range(0, len(items), int(size))]
+
+
+def _range(start: Any, end: Any, step: Any) -> list[int] | int:
+    made = range(int(start), int(end) + (1 if step > 0 else -1), int(step))
+    if len(made) > SEQUENCE:
+        raise ValueError("D2014: the range is too long")
+    # A sequence of one is its item, as everywhere in the language.
+    return made[0] if len(made) == 1 else list(made)
+
+
+def _parse(text: Any) -> Any:
+    return json.loads(text)
+
+
+def _now(env: Env) -> Callable[[], str]:
+    return lambda: timestamp(env.now)
+
+
+FUNCTIONS: dict[str, Callable[[Env], Callable[..., Any]]] = {
+    "now": _now,
+    "millis": lambda env: lambda: env.now // 1_000_000,
+    "random": _random,
+    "uuid": _uuid,
+    "hash": _hash,
+    "partition": lambda env: _partition,
+    "range": lambda env: _range,
+    "parse": lambda env: _parse,
+}
+REPLACED = frozenset({"now", "millis", "random"})
