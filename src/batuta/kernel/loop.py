@@ -254,7 +254,8 @@ class Loop:
             self._fold(into)
             for machine in self.machines:
                 machine.decide(now, into)
-                self._ask(machine, into)
+                if into.commands or into.cancels:
+                    self._ask(machine, into)
             self._keep(into)
             messages, into.messages = into.messages, []
             if messages:

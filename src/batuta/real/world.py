@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from contextvars import copy_context
@@ -121,7 +120,7 @@ class RealWorld:
 
     def new_id(self) -> str:
         """A short id that was never given before."""
-        return uuid.uuid4().hex[:20]
+        return os.urandom(10).hex()
 
     def perform(self, command: Command) -> None:
         """Begin with a command and return at once."""
@@ -201,9 +200,9 @@ class RealWorld:
 
     def began(self, job: Job) -> None:
         """A worker begins with it now; for any thread."""
-        steady = monotonic()
-        job.begin(self.now(), steady)
-        if job.deadline < self._wake_at or job.command.heartbeat_s is not None:
+        job.begin(self.now(), monotonic())
+        command = job.command
+        if command.timeout_s is not None or command.heartbeat_s is not None:
             self._watch(job)
 
     def finish(self, job: Job, outcome: Outcome, *, at_once: bool = False) -> None:
