@@ -13,6 +13,7 @@ import pytest
 from tests.real.cloud import client, cloud, places, task
 from tests.real.support import Harness, run
 
+from batuta.real.aws.shapes import BODY_LIMIT
 from batuta.real.integrations import Integrations
 
 
@@ -68,6 +69,20 @@ def test_a_body_is_text_or_json(address: str, tmp_path: Path, body: Any, etag: s
         assert got["Metadata"] == {}
         assert got["LastModified"].endswith("Z")
         assert isinstance(got["Body"], str)
+
+    run(story, integrations=places(address, tmp_path))
+
+
+def test_a_body_that_is_too_large_is_refused(address: str, tmp_path: Path) -> None:
+    client(address, "s3").put_object(Bucket="bucket", Key="large", Body=b"x" * (BODY_LIMIT + 1))
+
+    async def story(it: Harness) -> None:
+        large = {"Bucket": "bucket", "Key": "large"}
+        error, cause = await failure(it, "aws-sdk:s3:getObject", large)
+        assert error == "States.DataLimitExceeded"
+        assert cause.startswith("the answer is larger than 16,777,216 bytes")
+        part = await value(it, "aws-sdk:s3:getObject", {**large, "Range": "bytes=0-3"})
+        assert part["Body"] == "xxxx"
 
     run(story, integrations=places(address, tmp_path))
 

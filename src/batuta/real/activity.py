@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from base64 import urlsafe_b64encode
 from collections import deque
 from math import inf
 from time import monotonic
@@ -11,6 +10,7 @@ from typing import Any
 
 from batuta.kernel.world import Failure, Outcome
 from batuta.real.job import Hub, Job
+from batuta.workflow.asl.arn import token_of
 
 
 class Activities:
@@ -172,7 +172,7 @@ class Activities:
 def token_for(job: Job) -> str:
     """The task token of a command: the same when it is performed again."""
     run, _, key = job.command.id.rpartition("/")
-    return urlsafe_b64encode(f"{run}\n{key}".encode()).decode().rstrip("=")
+    return token_of(run, key)
 
 
 def _activity(job: Job) -> str:

@@ -15,7 +15,10 @@ from batuta.real.integrations import Integrations
 INSTALL = "pip install 'batuta[aws]'"
 DEFAULT_REGION = "us-east-1"
 CONNECT_TIMEOUT_S = 5
-READ_TIMEOUT_S = 900
+READ_TIMEOUT_S = 70
+LONG_READ_TIMEOUT_S = 910
+LONG_CALLS = ("lambda", "bedrock-runtime")
+"""Services that answer when their work is done: waited for longer, and called once."""
 ATTEMPTS = 3
 ROLE_S = 3600
 RENEW_BEFORE_S = 300
@@ -118,8 +121,11 @@ class Clients:
         config = botocore.config.Config(
             parameter_validation=False,
             connect_timeout=CONNECT_TIMEOUT_S,
-            read_timeout=READ_TIMEOUT_S,
-            retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
+            read_timeout=LONG_READ_TIMEOUT_S if service in LONG_CALLS else READ_TIMEOUT_S,
+            retries={
+                "total_max_attempts": 1 if service in LONG_CALLS else ATTEMPTS,
+                "mode": "standard",
+            },
             max_pool_connections=64,
         )
         options: dict[str, Any] = {"region_name": region, "config": config}

@@ -10,7 +10,10 @@ from functools import lru_cache
 from json import dumps
 from typing import Any
 
+from batuta.kernel.world import Failure
 from batuta.real.aws.names import member_name, upper_first
+from batuta.real.call import Refused
+from batuta.workflow.asl.errors import DATA_LIMIT_EXCEEDED
 
 CIPHERS = frozenset(
     (
@@ -19,6 +22,9 @@ CIPHERS = frozenset(
     )
 )
 """Blobs that are no text: base64 in both directions."""
+
+BODY_LIMIT = 16 * 1024 * 1024
+TOO_LARGE = f"the answer is larger than {BODY_LIMIT:,} bytes: read a part of it, or items by Map"
 
 Namer = Callable[[str], str]
 
@@ -232,7 +238,9 @@ def _shown(shape: Any, name: str, value: Any, namer: Namer, time: Callable[[date
 
 def _text(name: str, value: Any) -> str:
     """Bytes or a stream of them as text where they are, else in base64."""
-    data: bytes = value.read() if hasattr(value, "read") else value
+    data: bytes = value.read(BODY_LIMIT + 1) if hasattr(value, "read") else value
+    if len(data) > BODY_LIMIT:
+        raise Refused(Failure(DATA_LIMIT_EXCEEDED, TOO_LARGE, retryable=False))
     if name not in CIPHERS:
         try:
             return data.decode()
