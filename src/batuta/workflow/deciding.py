@@ -119,10 +119,9 @@ def _child_ended(run: Run, key: str, event: Event, now: int, into: Decision) -> 
 
 def decide_run(runs: Runs, run: Run, now: int, into: Decision) -> None:
     """Everything that follows from a run that was touched."""
-    if run.status in ENDED:
-        _close(runs, run, into)
-        return
-    if run.status == "parked":
+    if run.status != "running":
+        if run.status in ENDED:
+            _close(runs, run, into)
         return
     program = run.program
     if run.stuck is not None:
@@ -168,16 +167,18 @@ def _ask_step(run: Run, call: Call[Any], now: int, into: Decision) -> None:
     data: dict[str, Any] = {
         "key": call.key, "name": step.name, "kind": step.kind, "attempt": attempt,
     }  # fmt: skip
-    if call.data is not None:
-        data |= call.data
+    stored = call.data
+    if stored is not None:
+        data |= stored
     if call.undoes:
         data["undoes"] = True
     command = f"{run.id}/{call.key}.{attempt}"
     if run.epoch:
         command += f"r{run.epoch}"
     event = Event("step.asked", run.id, data, call.cause, now, command, run.partition)
+    call.asked = event
     into.events.append(event)
-    into.commands.append(command_of(run, call, event))
+    into.commands.append(command_of(run, call, event, stored))
 
 
 def _drop(runs: Runs, run: Run, program: Driven, now: int, into: Decision) -> None:
@@ -312,6 +313,8 @@ def _next_due(run: Run, program: Driven) -> int | None:
 def _rest(runs: Runs, run: Run, program: Driven, now: int, into: Decision) -> None:
     """Where nothing is in flight the run only waits: it may leave memory."""
     idle = not (run.inflight or program.wanted or program.dropped or program.ended)
+    if not idle and run.recorded == "running" and run.rested is None:
+        return
     wake = _next_due(run, program) if idle else None
     asleep = idle and (wake is None or wake - now > NAP)
     status = "sleeping" if asleep else "running"

@@ -29,7 +29,7 @@ def _step_asked(runs: Runs, run: Run, event: Event) -> None:
         if type(call) is not Call or call.command is not None:
             mismatch(runs, run, event, None)
             return
-    elif call.describe() != RECORDED[event.type](data):
+    elif call.asked is not event and call.describe() != RECORDED[event.type](data):
         program.wanted[key] = call
         mismatch(runs, run, event, call)
         return

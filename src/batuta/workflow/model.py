@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
 from batuta.common.codec import SignatureCodec, signature_codec
@@ -48,15 +49,12 @@ class Definition:
         self.__doc__ = fn.__doc__
         self.__name__ = fn.__name__
         self.__wrapped__ = fn
-        self._codec: SignatureCodec | None = None
 
-    @property
+    @cached_property
     def codec(self) -> SignatureCodec:
         """How arguments and result are stored; made at the first use, when every name that
         the annotations mention is defined."""
-        if self._codec is None:
-            self._codec = signature_codec(self.fn).resolve()
-        return self._codec
+        return signature_codec(self.fn).resolve()
 
     @property
     def source(self) -> str:

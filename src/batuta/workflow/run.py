@@ -60,15 +60,19 @@ class Run:
         self.resumed: dict[str, int] = {}
 
 
-def command_of(run: Run, call: Call[Any], asked: Event) -> Command:
-    """What a world shall do for a step's asking."""
+def command_of(
+    run: Run, call: Call[Any], asked: Event, stored: dict[str, Any] | None = None
+) -> Command:
+    """What a world shall do for a step's asking; `stored`: its arguments, if they are at hand."""
     step = call.step
     data = asked.data
+    if stored is None or not ASKED_ONLY.isdisjoint(stored):
+        stored = {name: data[name] for name in data if name not in ASKED_ONLY}
     return Command(
         asked.command or "",
         step.kind,
         step.name,
-        {name: data[name] for name in data if name not in ASKED_ONLY},
+        stored,
         asked,
         step,
         step.timeout_s,
