@@ -67,6 +67,7 @@ def test_a_body_is_text_or_json(address: str, tmp_path: Path, body: Any, etag: s
         got = await value(it, "aws-sdk:s3:getObject", {"Bucket": "bucket", "Key": "k"})
         assert got["ETag"] == f'"{etag}"'
         assert got["Metadata"] == {}
+        assert "ChecksumCRC32" not in got
         assert got["LastModified"].endswith("Z")
         assert isinstance(got["Body"], str)
 

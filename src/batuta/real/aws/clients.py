@@ -127,6 +127,7 @@ class Clients:
                 "mode": "standard",
             },
             max_pool_connections=64,
+            response_checksum_validation="when_required",  # else answers have what nobody asked for
         )
         options: dict[str, Any] = {"region_name": region, "config": config}
         endpoint = self._endpoint(service)
