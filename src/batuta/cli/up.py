@@ -39,6 +39,7 @@ from batuta.server import telemetry
 from batuta.server.guard import is_loopback
 from batuta.server.log import configure
 from batuta.server.serve import bind, serve
+from batuta.server.stepfunctions.deploy import deploy
 
 PORTS = 100
 RELOAD_S = 0.5
@@ -219,6 +220,7 @@ class Up:
             await asyncio.sleep(RELOAD_S)
             if await asyncio.to_thread(changed, self._project):
                 self._take_over(system)
+                await deploy(system)
 
     def _take_over(self, system: System) -> None:
         began = now()

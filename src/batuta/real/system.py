@@ -24,12 +24,15 @@ from batuta.real.foreign import Foreign
 from batuta.real.inbox import Inbox
 from batuta.real.integrations import integrations_of
 from batuta.real.output import LogSink
+from batuta.real.owner import ask_owner
 from batuta.real.ownership import is_dead, owner_name
 from batuta.real.sharing import Sharing
 from batuta.real.strays import Strays
 from batuta.real.upkeep import forget
 from batuta.real.validate import validate
 from batuta.real.world import RealWorld
+from batuta.workflow.asl.activities import Activities
+from batuta.workflow.asl.registry import StateMachines
 from batuta.workflow.deliveries import Deliveries
 from batuta.workflow.model import Definitions
 from batuta.workflow.runs import Runs
@@ -38,6 +41,8 @@ from batuta.workflow.schedules import Schedules
 log = logging.getLogger("batuta")
 
 REGAIN_S = 0.5
+KINDS = {"run": "run", "dead": "delivery"}
+"""What is asked for by messages that begin so is about a record of this kind."""
 
 
 class Project(Protocol):
@@ -146,7 +151,8 @@ class System:
             definitions.queues.values(), self._concurrency, shared=self.journal.partitions > 1
         )
         dispatcher.adopt(self.world.commands())
-        self.loop = Loop(self.journal, (self._runs, deliveries, schedules), self.world, dispatcher)
+        machines = (self._runs, deliveries, schedules, StateMachines(), Activities())
+        self.loop = Loop(self.journal, machines, self.world, dispatcher)
         self._committer = Committer(
             self.loop, self._writer, self._committed, self._refuse, self._reset
         )
@@ -348,7 +354,8 @@ class System:
         Parameters
         ----------
         type: `run.start`, `run.signal`, `run.cancel`, `run.terminate`, `run.retry`,
-            `run.fork`, `run.undo`, `event.send` or `dead.redrive`.
+            `run.fork`, `run.undo`, `event.send`, `dead.redrive`, or one of those of state
+            machines and activities (`docs/events.md`).
         subject: the run, delivery or subject that it is about.
 
         Raises `NotFound`, `Conflict` or another `BatutaError` where it is refused.
@@ -370,8 +377,8 @@ class System:
         return await future
 
     def _home(self, type: str, subject: str) -> int:
-        if self.journal.partitions > 1 and type not in ("run.start", "event.send"):
-            kind = "delivery" if type == "dead.redrive" else "run"
+        kind = None if type == "run.start" else KINDS.get(type.partition(".")[0])
+        if self.journal.partitions > 1 and kind is not None:
             record = self.journal.record(kind, subject)
             if record is not None:
                 return record.partition
@@ -383,8 +390,10 @@ class System:
             record = await asyncio.to_thread(self.journal.record, "run", message.subject)
             if record is not None:
                 return {"id": record.id, "created": False, "status": record.status}
+        elif message.type.startswith(("machine.", "activity.")):
+            return await ask_owner(self.journal, message)
         elif message.type != "event.send":
-            kind = "delivery" if message.type == "dead.redrive" else "run"
+            kind = KINDS[message.type.partition(".")[0]]
             if await asyncio.to_thread(self.journal.record, kind, message.subject) is None:
                 raise NotFound(f"there is no {kind} `{message.subject}`")
         await asyncio.to_thread(self.journal.post, message)

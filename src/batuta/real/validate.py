@@ -7,10 +7,15 @@ from json import dumps, loads
 from typing import Any
 
 from batuta.kernel.errors import BatutaError, NotFound
+from batuta.workflow.asl.activities import Activities
+from batuta.workflow.asl.machine import flow_of
+from batuta.workflow.asl.registry import ANSWERS
 from batuta.workflow.model import Definitions
 from batuta.workflow.verbs import RESERVED
 
 ID_MAX = 200
+OWN_SIGNALS = ("task:", "map:")
+"""Signals of state machines, named by a task token or by the ARN of a map run."""
 
 
 class BadInput(BatutaError):
@@ -48,7 +53,7 @@ def _start(
     definitions: Definitions, subject: str, data: dict[str, Any], new_id: Callable[[], str]
 ) -> tuple[str, dict[str, Any]]:
     name = data.get("workflow", "")
-    flow = definitions.workflows.get(name)
+    flow = flow_of(definitions, data)
     if flow is None:
         known = ", ".join(sorted(definitions.workflows)) or "none"
         raise NotFound(f"there is no workflow `{name}`", hint=f"defined are: {known}")
@@ -78,7 +83,8 @@ def _signal(
     definitions: Definitions, subject: str, data: dict[str, Any], new_id: Callable[[], str]
 ) -> tuple[str, dict[str, Any]]:
     _expect(data, "name", str, wanted=True)
-    check_id(data["name"])
+    if not data["name"].startswith(OWN_SIGNALS):
+        check_id(data["name"])
     return subject, {**data, "value": _json(data.get("value"), "the signal's value")}
 
 
@@ -144,4 +150,5 @@ CHECKS = {
     "run.retry": _as_it_is,
     "run.undo": _as_it_is,
     "dead.redrive": _as_it_is,
+    **dict.fromkeys((*ANSWERS, *Activities.receives), _as_it_is),
 }

@@ -25,6 +25,9 @@ from batuta.server.metrics import Histogram
 from batuta.server.openapi import TABLE, describe
 from batuta.server.port import System
 from batuta.server.reply import BODY_LIMIT, Json, error_body, error_of_http, status_of, wants_page
+from batuta.server.stepfunctions import protocol
+from batuta.server.stepfunctions.service import Service
+from batuta.server.stepfunctions.settings import Settings
 from batuta.server.table import routes
 
 log = logging.getLogger("batuta.server")
@@ -37,6 +40,7 @@ def app(
     body_limit: int = BODY_LIMIT,
     access_log: bool = False,
     logs: Path | None = None,
+    stepfunctions: Settings | None = None,
 ) -> Starlette:
     """The application.
 
@@ -47,8 +51,9 @@ def app(
     body_limit: bytes of a request.
     access_log: whether each request is logged.
     logs: the folder of `real.output.LogFiles`, where what steps print is kept.
+    stepfunctions: how the Step Functions API answers.
     """
-    table: list[BaseRoute] = [*routes(TABLE), *pages.routes()]
+    table: list[BaseRoute] = [*routes(TABLE), *pages.routes(), *protocol.routes()]
     made = Starlette(
         routes=table,
         middleware=[
@@ -63,6 +68,7 @@ def app(
         },
     )
     made.state.system = system
+    made.state.stepfunctions = Service(system, stepfunctions or Settings())
     made.state.requests = Histogram()
     made.state.stopping = asyncio.Event()
     made.state.access_log = access_log
@@ -168,6 +174,7 @@ def _route_of(scope: Scope) -> str:
 PATTERNS: dict[object, str] = {
     **{route.endpoint: route.path for route in pages.routes() if isinstance(route, Route)},
     **{endpoint.endpoint: endpoint.path for endpoint in TABLE},
+    protocol.answer: "/ (stepfunctions)",
 }
 
 __all__ = ["Access", "app"]

@@ -48,11 +48,14 @@ class Access:
         this machine's can be right in `Host` (DNS rebinding).
     hosts: further names that are right; with `loopback` False and none given, any is.
     token: the hash of the token that is asked for (`hashed`), or None.
+    signed: whether requests to the Step Functions API are let in without the token, because
+        their signatures are verified there.
     """
 
     loopback: bool = True
     hosts: Collection[str] = field(default_factory=frozenset)
     token: str | None = None
+    signed: bool = False
 
 
 def is_loopback(host: str) -> bool:
@@ -162,11 +165,14 @@ def check(scope: Scope, headers: Headers, access: Access, body_limit: int) -> AS
         raise too_large(body_limit)
     if access.token is None or scope["path"].startswith(OPEN_PATHS):
         return None
+    if access.signed and scope["method"] == "POST" and scope["path"] == "/":
+        return None
     return _check_token(scope, headers, access.token)
 
 
 def _check_host(headers: Headers, access: Access) -> None:
-    host = host_name(headers.get("host", ""))
+    # The synchronous actions of Step Functions are asked of this prefix to the server's name.
+    host = host_name(headers.get("host", "")).removeprefix("sync-")
     if not access.loopback and not access.hosts:
         return
     if host.lower() in {name.lower() for name in access.hosts}:

@@ -15,6 +15,8 @@ from batuta.kernel.errors import BatutaError
 from batuta.server.app import app
 from batuta.server.guard import Access, hashed, is_loopback
 from batuta.server.port import System
+from batuta.server.stepfunctions.deploy import deploy
+from batuta.server.stepfunctions.settings import read_settings
 
 BACKLOG = 512
 GRACE_S = 5  # for answers under way when the server stops
@@ -56,8 +58,12 @@ async def serve(
     BatutaError: the address cannot be bound.
     """
     listening = bind(host, port)
-    access = Access(is_loopback(host), frozenset(hosts), hashed(token) if token else None)
-    made = app(system, access, access_log=access_log, logs=logs)
+    settings = read_settings(system.project.folder)
+    access = Access(
+        is_loopback(host), frozenset(hosts), hashed(token) if token else None,
+        bool(settings.credentials),
+    )  # fmt: skip
+    made = app(system, access, access_log=access_log, logs=logs, stepfunctions=settings)
     config = uvicorn.Config(
         made, log_config=None, access_log=False, lifespan="off", server_header=False,
         timeout_graceful_shutdown=GRACE_S, timeout_keep_alive=30, ws="none",
@@ -68,6 +74,7 @@ async def serve(
     try:
         while not server.started and not task.done():
             await asyncio.sleep(STARTED_EVERY_S)
+        await deploy(system)
         if on_ready is not None and not task.done():
             on_ready(address(listening))
         await asyncio.shield(task)
@@ -84,7 +91,11 @@ def bind(host: str, port: int) -> socket.socket:
         raise BatutaError(f"there is no port {port}", hint="ports go from 0 to 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
+        listening = socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
+        # Accepted sockets inherit it; without it each answer waits for the client's delayed
+        # acknowledgement, 40 ms, because head and body are two writes.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
     except OSError as error:
         hint = {
             errno.EADDRINUSE: "another program has that port: choose another with `--port`",

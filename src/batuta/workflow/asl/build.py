@@ -32,18 +32,23 @@ def build(definition: Value, language: str = "JSONPath", path: tuple[str, ...] =
     language = definition.get("QueryLanguage", language)
     nodes: dict[str, Node] = {}
     for name, value in definition["States"].items():
-        nodes[name] = _node(name, value, value.get("QueryLanguage", language), path)
+        nodes[name] = _node(name, value, language, path)
     return States(definition["StartAt"], nodes)
 
 
-def _node(name: str, value: Value, language: str, path: tuple[str, ...]) -> Node:
+def _node(name: str, value: Value, of_flow: str, path: tuple[str, ...]) -> Node:
     kind = value["Type"]
+    # What a state says of itself does not hold for the states in it.
+    language: str = value.get("QueryLanguage", of_flow)
     if kind == "Parallel":
-        branches = [build(branch, language, (*path, name)) for branch in value["Branches"]]
+        branches = [
+            build(branch, of_flow, (*path, name, str(at)))
+            for at, branch in enumerate(value["Branches"])
+        ]
         return Parallel(name, value, language, branches)
     if kind == "Map":
         processor = value.get("ItemProcessor") or value["Iterator"]
-        states = build(processor, language, (*path, name))
+        states = build(processor, of_flow, (*path, name))
         distributed = processor.get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED"
         if distributed:
             return DistributedMap(name, value, language, states, (*path, name))

@@ -47,6 +47,18 @@ def compile_intrinsic(text: str) -> Evaluator:
     return made
 
 
+class Literal:
+    """An argument that is written out."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __call__(self, root: Any, env: Env) -> Any:
+        return self.value
+
+
 class _Parser:
     def __init__(self, text: str) -> None:
         self.text = text
@@ -70,6 +82,10 @@ class _Parser:
         arguments = self._arguments(depth)
         if not least <= len(arguments) <= (most or len(arguments)):
             raise Malformed(f"`{name}` has {len(arguments)} arguments, which is wrong", begun)
+        if name in OF_NUMBERS:
+            for each in arguments:
+                if isinstance(each, Literal) and isinstance(each.value, str):
+                    raise Malformed(f"`{name}` takes numbers, not '{each.value}'", begun)
 
         def called(root: Any, env: Env) -> Any:
             return function(env, [argument(root, env) for argument in arguments])
@@ -100,8 +116,7 @@ class _Parser:
     def _argument(self, depth: int) -> Evaluator:
         text, at = self.text, self.at
         if text[at : at + 1] == "'":
-            value: Any = self._quoted()
-            return lambda root, env: value
+            return Literal(self._quoted())
         if text[at : at + 1] == "$":
             return self._path()
         if text.startswith("States.", at):
@@ -109,13 +124,12 @@ class _Parser:
         for word, constant in WORDS.items():
             if text.startswith(word, at):
                 self.at += len(word)
-                return lambda root, env: constant
+                return Literal(constant)
         found = NUMBER.match(text, at)
         if found is None:
             raise Malformed("an argument is missing", at)
         self.at = found.end()
-        number = loads(found.group())
-        return lambda root, env: number
+        return Literal(loads(found.group()))
 
     def _quoted(self) -> str:
         begun = self.at
@@ -162,10 +176,6 @@ def _fail(cause: str) -> StateFailed:
     return StateFailed(INTRINSIC_FAILURE, cause)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _list(name: str, value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise _fail(f"Invalid arguments in {name}: the first argument is not an array")
@@ -173,9 +183,9 @@ def _list(name: str, value: Any) -> list[Any]:
 
 
 def _rounded(name: str, value: Any) -> int:
-    if not _is_number(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise _fail(f"Invalid arguments in {name}: {_shown(value)} is not a number")
-    return int(math.floor(value + 0.5))
+    return math.floor(value + 0.5)
 
 
 def _string(name: str, value: Any) -> str:
@@ -343,3 +353,5 @@ FUNCTIONS: dict[str, tuple[Function, int, int | None]] = {
     "States.StringSplit": (_split, 2, 2),
     "States.UUID": (_uuid, 0, 0),
 }
+
+OF_NUMBERS = ("States.ArrayRange", "States.MathAdd", "States.MathRandom")

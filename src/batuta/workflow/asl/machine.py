@@ -67,11 +67,14 @@ class Compiled:
         self.hash = hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def within(self, path: tuple[str, ...]) -> States:
-        """The flow of an item processor: the names of the states around it lead there."""
+        """The flow of an item processor: the names of the states around it lead there, each
+        Parallel's followed by the number of the branch."""
         states = self.states
-        for name in path:
+        steps = iter(path)
+        for name in steps:
             node: Any = states.nodes[name]
-            states = node.states
+            branches: list[States] | None = getattr(node, "branches", None)
+            states = node.states if branches is None else branches[int(next(steps))]
         return states
 
 

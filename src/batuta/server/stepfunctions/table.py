@@ -1,0 +1,58 @@
+"""The actions of the service by name."""
+
+from __future__ import annotations
+
+from batuta.server.stepfunctions import (
+    activities,
+    aliases,
+    diagnose,
+    executions,
+    history,
+    machines,
+    maps,
+    starting,
+    tags,
+    teststate,
+    tokens,
+)
+from batuta.server.stepfunctions.service import Action
+
+TABLE: dict[str, Action] = {
+    "CreateActivity": activities.create_activity,
+    "CreateStateMachine": machines.create_state_machine,
+    "CreateStateMachineAlias": aliases.create_state_machine_alias,
+    "DeleteActivity": activities.delete_activity,
+    "DeleteStateMachine": machines.delete_state_machine,
+    "DeleteStateMachineAlias": aliases.delete_state_machine_alias,
+    "DeleteStateMachineVersion": machines.delete_state_machine_version,
+    "DescribeActivity": activities.describe_activity,
+    "DescribeExecution": executions.describe_execution,
+    "DescribeMapRun": maps.describe_map_run,
+    "DescribeStateMachine": machines.describe_state_machine,
+    "DescribeStateMachineAlias": aliases.describe_state_machine_alias,
+    "DescribeStateMachineForExecution": executions.describe_state_machine_for_execution,
+    "GetActivityTask": tokens.get_activity_task,
+    "GetExecutionHistory": history.get_execution_history,
+    "ListActivities": activities.list_activities,
+    "ListExecutions": executions.list_executions,
+    "ListMapRuns": maps.list_map_runs,
+    "ListStateMachineAliases": aliases.list_state_machine_aliases,
+    "ListStateMachineVersions": machines.list_state_machine_versions,
+    "ListStateMachines": machines.list_state_machines,
+    "ListTagsForResource": tags.list_tags_for_resource,
+    "PublishStateMachineVersion": machines.publish_state_machine_version,
+    "RedriveExecution": executions.redrive_execution,
+    "SendTaskFailure": tokens.send_task_failure,
+    "SendTaskHeartbeat": tokens.send_task_heartbeat,
+    "SendTaskSuccess": tokens.send_task_success,
+    "StartExecution": starting.start_execution,
+    "StartSyncExecution": starting.start_sync_execution,
+    "StopExecution": executions.stop_execution,
+    "TagResource": tags.tag_resource,
+    "TestState": teststate.try_state,
+    "UntagResource": tags.untag_resource,
+    "UpdateMapRun": maps.update_map_run,
+    "UpdateStateMachine": machines.update_state_machine,
+    "UpdateStateMachineAlias": aliases.update_state_machine_alias,
+    "ValidateStateMachineDefinition": diagnose.validate_state_machine_definition,
+}
