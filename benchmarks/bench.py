@@ -24,6 +24,7 @@ from batuta.common.problem import Problem
 from batuta.kernel.loop import Turn
 from batuta.kernel.world import Command
 from batuta.real.system import System
+from batuta.workflow.asl.machine import StateMachine
 from batuta.workflow.model import Definitions
 
 HERE = Path(__file__).resolve().parent
@@ -101,13 +102,63 @@ async def held(n: int) -> int:
 
 FLOWS = (ten, ten_repeatable, nap, held)
 
+ADD = "arn:batuta:step:add"
+FIVE = {
+    "StartAt": "Take",
+    "States": {
+        "Take": {"Type": "Pass", "Parameters": {"n.$": "$"}, "Next": "One"},
+        "One": {"Type": "Task", "Resource": ADD, "ResultPath": "$.n", "Next": "Which"},
+        "Which": {
+            "Type": "Choice",
+            "Choices": [{"Variable": "$.n", "NumericGreaterThan": 0, "Next": "Two"}],
+            "Default": "Two",
+        },
+        "Two": {"Type": "Task", "Resource": ADD, "ResultPath": "$.n", "Next": "Done"},
+        "Done": {"Type": "Succeed"},
+    },
+}
+"""Five states, two of which ask for a trivial step."""
+
+ITEMS = 10_000
+MAP = {
+    "QueryLanguage": "JSONata",
+    "StartAt": "Items",
+    "States": {
+        "Items": {"Type": "Pass", "Output": f"{{% [1..{ITEMS}] %}}", "Next": "Each"},
+        "Each": {
+            "Type": "Map",
+            "MaxConcurrency": 40,
+            "ItemProcessor": {
+                "StartAt": "Add",
+                "States": {"Add": {"Type": "Task", "Resource": ADD, "End": True}},
+            },
+            "Output": "{% $count($states.result) %}",
+            "End": True,
+        },
+    },
+}
+"""A trivial step for each of 10,000 items, 40 of them at once."""
+
+
+def machines() -> list[StateMachine]:
+    """The state machines of the benchmarks."""
+    return [StateMachine("five", json.dumps(FIVE)), StateMachine("map", json.dumps(MAP))]
+
+
+def definitions() -> Definitions:
+    """Everything that a benchmark's system runs."""
+    found = Definitions.of(*FLOWS, add)
+    for each in machines():
+        found.workflows[each.name] = each
+    return found
+
 
 @dataclass
 class Benchmark:
     """Definitions as a project."""
 
     folder: Path
-    definitions: Definitions = field(default_factory=lambda: Definitions.of(*FLOWS))
+    definitions: Definitions = field(default_factory=definitions)
     name: str = "benchmark"
     problems: list[Problem] = field(default_factory=list)
 

@@ -23,7 +23,7 @@ from typing import Any
 from bench import HERE, as_json, environment, machine
 
 NAMES = (
-    "startup", "durable", "recovery", "asleep", "simulate_steps", "simulate_memory", "postgres",
+    "startup", "durable", "machines", "recovery", "asleep", "simulate_steps", "simulate_memory", "postgres",
     "peers",
 )  # fmt: skip
 BESIDE = {"simulate_steps": ("simpy", "simpy")}
