@@ -23,8 +23,8 @@ from typing import Any
 from bench import HERE, as_json, environment, machine
 
 NAMES = (
-    "startup", "durable", "machines", "recovery", "asleep", "simulate_steps", "simulate_memory", "postgres",
-    "peers",
+    "startup", "durable", "machines", "recovery", "asleep", "simulate_steps", "simulate_memory",
+    "postgres", "peers",
 )  # fmt: skip
 BESIDE = {"simulate_steps": ("simpy", "simpy")}
 RESULTS = HERE / "results.json"

@@ -14,7 +14,10 @@ from batuta.cli.main import parser
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
-PREFIXES = "activity|attributes|child|dead|delivery|event|machine|patch|run|schedule|server|signal|step|timer|wait"
+PREFIXES = (
+    "activity|attributes|child|dead|delivery|event|machine|patch|run|schedule|server|signal|step"
+    "|timer|wait"
+)
 FILE_ENDINGS = "css|db|html|js|json|lock|log|md|pid|py|sock|sql|svg|toml|txt|yaml"
 TYPE = re.compile(rf"({PREFIXES})\.(?!(?:{FILE_ENDINGS})$)[a-z_]+")
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from batuta.cli.out import Out
-from batuta.cli.project import Project, load
+from batuta.cli.project import Project, load, load_file
 from batuta.common.problem import Problem, render
+from batuta.workflow.asl.files import name_of
 
 
 def check(args: argparse.Namespace, out: Out) -> int:
     """Load the folder, show what is wrong with it."""
-    project = load(args.dir)
+    given = Path(args.dir)
+    one = given.is_file() and name_of(given.name) is not None
+    project = load_file(given) if one else load(args.dir)
     if out.json:
         for problem in project.problems:
             out.value(problem_json(problem))

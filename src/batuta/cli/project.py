@@ -19,11 +19,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from batuta.cli.scan import Scan, candidates, scan
+from batuta.cli.scan import Scan, candidates, flow_files, scan
 from batuta.common.problem import Problem, sort
 from batuta.common.source import Source, source_of
 from batuta.kernel.dispatch import Queue
 from batuta.kernel.errors import BatutaError
+from batuta.workflow.asl.files import machine_in, name_of
 from batuta.workflow.asl.machine import StateMachine
 from batuta.workflow.model import Definition, Definitions, Rule, Schedule, Step, Workflow
 
@@ -106,9 +107,20 @@ def load(folder: str | os.PathLike[str]) -> Project:
         loaded = [(found, _import(found, project)) for found in scans if _wanted(found)]
         project.modules = _made_since(before, path)
     _collect(project, [(found, module) for found, module in loaded if module])
+    for file in flow_files(path):
+        _load_flow(project, file)
     project.problems = sort(project.problems)
-    watched = {*candidates(path), *(Path(m.__file__ or "") for m in project.modules.values())}
+    modules = [Path(module.__file__ or "") for module in project.modules.values()]
+    watched = {*candidates(path), *flow_files(path), *modules}
     project.files = {file: stamp for file in sorted(watched) if (stamp := _stamp(file))}
+    return project
+
+
+def load_file(file: Path) -> Project:
+    """One file with a state machine, as a project of its own."""
+    project = Project(file.resolve().parent, file.name)
+    _load_flow(project, file.resolve())
+    project.problems = sort(project.problems)
     return project
 
 
@@ -287,6 +299,28 @@ def _collect(project: Project, loaded: list[tuple[Scan, ModuleType]]) -> None:
         _check_step(project, project.steps[name])
 
 
+def _load_flow(project: Project, path: Path) -> None:
+    """Take in the state machine of a file."""
+    shown = path.relative_to(project.folder).as_posix()
+    name = name_of(path.name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = f"`{shown}` cannot be read: {error}"
+        project.problems.append(Problem(why, Source(shown), rule="file"))
+        return
+    assert name is not None
+    flow, problems = machine_in(name, text, shown, steps=project.steps)
+    project.problems += problems
+    if flow is None:
+        return
+    other = project.workflows.setdefault(name, flow)
+    if other is not flow:
+        why = f"two workflows are called `{name}`"
+        hint = f"the other one is at {other.source}; rename the file"
+        project.problems.append(Problem(why, Source(shown), hint, rule="twice"))
+
+
 def _evaluate(node: Any, module: ModuleType) -> Queue | None:
     """The queue that a bare `queue(…)` made: no name keeps it, so it is made once more."""
     file = module.__file__ or ""
@@ -418,7 +452,8 @@ def changed(project: Project) -> bool:
 
     A file that was only touched is not changed; it is remembered, so that it is read once.
     """
-    if any(path not in project.files for path in candidates(project.folder)):
+    present = [*candidates(project.folder), *flow_files(project.folder)]
+    if any(path not in project.files for path in present):
         return True
     for path, known in [*project.files.items()]:
         quick = _stamp(path, whole=False)

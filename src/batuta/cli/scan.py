@@ -10,7 +10,9 @@ from pathlib import Path
 
 from batuta.common.problem import Problem
 from batuta.common.source import Source
+from batuta.workflow.asl.files import name_of
 
+NOT_FLOWS = frozenset({"node_modules", "site-packages", "tests", "venv"})
 PASSED_OVER = ("_", "test_", "demo", "conftest")
 MENTIONS = re.compile(rb"^[ \t]*(?:import|from)[ \t]+batuta\b", re.MULTILINE)
 DECORATORS = frozenset({"workflow", "step", "on", "every", "cron"})
@@ -45,6 +47,26 @@ def candidates(folder: Path) -> list[Path]:
         for path in folder.glob("*.py")
         if not path.name.startswith(PASSED_OVER) and path.is_file()
     )
+
+
+def flow_files(folder: Path) -> list[Path]:
+    """The files with state machines in a folder and those below it, hidden ones apart."""
+    found: list[Path] = []
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        try:
+            entries = sorted(here.iterdir())
+        except OSError:
+            continue
+        for path in entries:
+            if path.name.startswith((".", "_")) or path.name in NOT_FLOWS:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                waiting.append(path)
+            elif name_of(path.name) is not None and path.is_file():
+                found.append(path)
+    return sorted(found)
 
 
 def scan(path: Path, shown: str) -> Scan:

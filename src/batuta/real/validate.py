@@ -8,7 +8,7 @@ from typing import Any
 
 from batuta.kernel.errors import BatutaError, NotFound
 from batuta.workflow.asl.activities import Activities
-from batuta.workflow.asl.machine import flow_of
+from batuta.workflow.asl.machine import StateMachine, flow_of
 from batuta.workflow.asl.registry import ANSWERS
 from batuta.workflow.model import Definitions
 from batuta.workflow.verbs import RESERVED
@@ -76,7 +76,8 @@ def _start(
             at=flow.source,
             hint=problems[0].hint if problems else None,
         ) from misfit
-    return subject or f"{name}-{new_id()[:12]}", {**data, "args": args, "kwargs": kwargs}
+    between = ":" if isinstance(flow, StateMachine) else "-"
+    return subject or f"{name}{between}{new_id()[:12]}", {**data, "args": args, "kwargs": kwargs}
 
 
 def _signal(

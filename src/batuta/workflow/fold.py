@@ -10,6 +10,7 @@ from batuta.kernel.errors import ReplayMismatch, TimedOut
 from batuta.kernel.event import Event
 from batuta.workflow.ask import Ask, Call, ChildCall, EventWait
 from batuta.workflow.asking import RECORDED
+from batuta.workflow.asl.execution import Execution
 from batuta.workflow.program import AT_ONCE
 from batuta.workflow.run import Run
 
@@ -86,7 +87,7 @@ def _step_failed(runs: Runs, run: Run, event: Event) -> None:
         return
     program.cause = event
     program.now = event.time
-    program.fail_step(call.key, event.data["error"], call.describe())
+    program.resolve(call.key, None, program.revive(event.data["error"], call.describe()))
 
 
 def _step_cancelled(runs: Runs, run: Run, event: Event) -> None:
@@ -174,11 +175,8 @@ def _child_ended(runs: Runs, run: Run, event: Event) -> None:
         _resolve(runs, run, event, value, None)
     else:
         error = data.get("error") or {"message": f"it was {data['status']}"}
-        program = run.program
-        assert program is not None
-        program.cause, program.now = event, event.time
-        runs.dirty[run.id] = run
-        program.fail_child(data["key"], error, data["id"])
+        assert run.program is not None
+        _resolve(runs, run, event, None, run.program.revive_child(error, data["id"]))
 
 
 def _open(run: Run, event: Event) -> Ask[Any] | None:
@@ -223,7 +221,7 @@ def _retried(runs: Runs, run: Run, event: Event) -> None:
     run.status = "running"
     run.ended = None
     runs.dirty[run.id] = run
-    if run.program is not None:
+    if isinstance(run.program, Execution):
         run.program.retry(event)
 
 

@@ -9,7 +9,18 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+    runtime_checkable,
+)
 
 from batuta.common.codec import SignatureCodec, signature_codec
 from batuta.common.cron import Cron, Every
@@ -30,6 +41,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Duration = str | int | float | timedelta
 Missed = Literal["skip", "once", "all"]
+
+
+@runtime_checkable
+class Flow(Protocol):
+    """What has runs: a workflow, or a state machine."""
+
+    name: str
+
+    def begun(self, given: Mapping[str, Any] | None) -> dict[str, Any]:
+        """What a run keeps of its definition."""
 
 
 class Definition:
@@ -205,7 +226,7 @@ class Definitions:
         return found
 
     def add(self, thing: object) -> None:
-        """Take in a workflow, step, rule, schedule or queue; anything else is passed over."""
+        """Take in a definition of any kind; anything else is passed over."""
         if isinstance(thing, Workflow):
             self.workflows[thing.name] = thing
         elif isinstance(thing, Rule):
@@ -216,6 +237,8 @@ class Definitions:
             self.workflows[thing.workflow.name] = thing.workflow
         elif isinstance(thing, Queue):
             self.queues[thing.name] = thing
+        elif isinstance(thing, Flow):
+            self.workflows[thing.name] = cast("StateMachine", thing)
         elif isinstance(thing, Step):
             self.steps[thing.name] = thing
 

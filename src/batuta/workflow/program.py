@@ -113,6 +113,8 @@ class Program:
     """
 
     stores = True
+    revive = staticmethod(revive)
+    revive_child = staticmethod(revive_child)
 
     def __init__(
         self, coro: Coroutine[Any, Any, Any], run: str, workflow: Any, operations_max: int
@@ -166,14 +168,6 @@ class Program:
         elif type(waiter) is Joining:
             self._expire(waiter)
 
-    def fail_step(self, key: str, failure: dict[str, Any], what: str) -> None:
-        """Hand the recorded failure of a step to whatever waits for it, as an exception."""
-        self.resolve(key, None, revive(failure, what))
-
-    def fail_child(self, key: str, failure: dict[str, Any], run: str) -> None:
-        """Hand the recorded failure of a child run to whatever waits for it."""
-        self.resolve(key, None, revive_child(failure, run))
-
     def signal(self, name: str, value: Any) -> None:
         """A signal came in: hand it to the first wait for that name, or keep it."""
         for key, ask in self.open.items():
@@ -199,9 +193,6 @@ class Program:
         self.main = Branch(compensate(undos), "u", None, [])
         self.main.shielded = 1
         self._drive(self.main, None, None)
-
-    def retry(self, event: Event) -> None:
-        """The run is retried: what failed was taken back before it was folded again."""
 
     def close(self) -> None:
         """Let go of all coroutines, without letting them do anything more."""

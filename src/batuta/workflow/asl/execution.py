@@ -27,6 +27,14 @@ TRANSITIONS_AT_ONCE = 1_000_000
 """States passed without waiting for the world: more are a loop that never ends."""
 
 
+class Recorded(Exception):
+    """A failure as the journal has it: `{type, message, detail?}`."""
+
+    def __init__(self, failure: dict[str, Any], what: str = "") -> None:
+        super().__init__(failure.get("message"))
+        self.failure = failure
+
+
 class Execution:
     """A run of a state machine; for the machine of runs it is a program like a Python one.
 
@@ -41,6 +49,8 @@ class Execution:
     recorder: gets the service's history events as they happen: id, previous id, type, ns,
         details. None: they are only counted.
     """
+
+    revive = revive_child = Recorded
 
     def __init__(
         self,
@@ -100,14 +110,6 @@ class Execution:
         scope.keys.pop(key, None)
         then(self, scope, value, error)
         self.drain()
-
-    def fail_step(self, key: str, failure: dict[str, Any], what: str) -> None:
-        """Hand a task's recorded failure to the line of control that waits for it."""
-        self.resolve(key, None, Recorded(failure))
-
-    def fail_child(self, key: str, failure: dict[str, Any], run: str) -> None:
-        """Hand a child execution's recorded failure to the Map state that waits for it."""
-        self.resolve(key, None, Recorded(failure))
 
     def signal(self, name: str, value: Any) -> None:
         """A signal came in (a task token's outcome): hand it on, or keep it until it is awaited."""
@@ -319,11 +321,3 @@ class Execution:
                 self.aside(child, note, details)
         join.children.clear()
         scope.below, scope.redo = None, join
-
-
-class Recorded(Exception):
-    """A failure as the journal has it: `{type, message, detail?}`."""
-
-    def __init__(self, failure: dict[str, Any]) -> None:
-        super().__init__(failure.get("message"))
-        self.failure = failure

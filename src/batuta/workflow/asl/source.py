@@ -45,13 +45,22 @@ class Source:
     def at(self, pointer: str) -> Position:
         """Line and column, from 1, of what a pointer (`/States/Pay/Next`) leads to; the
         position of the nearest thing around it where there is no such place."""
-        if self._positions is None:
-            self._positions = (
-                _yaml_positions(self.text) if self.yaml else _json_positions(self.text)
-            )
-        while pointer and pointer not in self._positions:
+        positions = self.positions
+        while pointer and pointer not in positions:
             pointer = pointer.rpartition("/")[0]
-        return self._positions.get(pointer, (1, 1))
+        return positions.get(pointer, (1, 1))
+
+    def has(self, pointer: str) -> bool:
+        """Whether a pointer, or `POINTER#` for a member's name, leads to something."""
+        return pointer in self.positions
+
+    @property
+    def positions(self) -> dict[str, Position]:
+        """All positions; made when they are wanted for the first time."""
+        if self._positions is None:
+            make = _yaml_positions if self.yaml else _json_positions
+            self._positions = make(self.text)
+        return self._positions
 
     @property
     def json(self) -> str:

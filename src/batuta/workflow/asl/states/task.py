@@ -40,9 +40,7 @@ class PlainCodec:
     def decode_result(value: Any) -> Any:
         return value
 
-    @staticmethod
-    def decode(value: Any) -> Any:
-        return value
+    decode = encode_result = decode_result
 
 
 PLAIN = PlainCodec()

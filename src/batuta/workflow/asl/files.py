@@ -1,0 +1,71 @@
+"""State machines in files: `NAME.asl.json`, `NAME.asl.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from batuta.common.problem import Problem
+from batuta.common.source import Source as Place
+from batuta.kernel.errors import BatutaError
+from batuta.workflow.asl.check import Finding, findings
+from batuta.workflow.asl.machine import StateMachine
+from batuta.workflow.asl.source import Source, Unreadable, parse
+
+ENDINGS = (".asl.json", ".asl.yaml", ".asl.yml")
+
+
+def name_of(file: str) -> str | None:
+    """The name of the machine in a file; None for a file that is no definition."""
+    for ending in ENDINGS:
+        if file.endswith(ending) and len(file) > len(ending):
+            return file.removesuffix(ending)
+    return None
+
+
+def machine_in(
+    name: str,
+    text: str,
+    shown: str,
+    *,
+    about: Mapping[str, Any] | None = None,
+    steps: Mapping[str, Any] | None = None,
+) -> tuple[StateMachine | None, list[Problem]]:
+    """The machine of a definition's text, and everything that is wrong with it.
+
+    Parameters
+    ----------
+    shown: the file, as it is called in problems; its ending says the language.
+    about, steps: see `StateMachine`.
+
+    Returns
+    -------
+    The machine, or None where it has errors; and the problems, each with its position.
+    """
+    try:
+        source = parse(text, is_yaml=not shown.endswith(".json"))
+    except Unreadable as wrong:
+        place = Place(shown, wrong.line, wrong.column)
+        return None, [Problem(wrong.message, place, rule="INVALID_DEFINITION")]
+    kind = (about or {}).get("type", "STANDARD")
+    found = findings(source.value, kind)
+    problems = [problem_of(each, source, shown) for each in found]
+    if any(each.severity == "error" for each in problems):
+        return None, problems
+    try:
+        line, _ = source.at("/States")
+        made = StateMachine(name, source.json, about, steps=steps, source=f"{shown}:{max(1, line)}")
+    except BatutaError as broken:
+        return None, [*problems, Problem(broken.message, Place(shown), broken.hint)]
+    return made, problems
+
+
+def problem_of(finding: Finding, source: Source, shown: str) -> Problem:
+    """A mistake with its line and column."""
+    pointer = "" if finding.location == "/" else finding.location
+    # A mistake in a member of an object is shown at the member's name.
+    line, column = source.at(f"{pointer}#" if source.has(f"{pointer}#") else pointer)
+    return Problem(
+        finding.message, Place(shown, line, column), severity=finding.severity.lower(),
+        rule=finding.code,
+    )  # fmt: skip
