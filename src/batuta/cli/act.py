@@ -50,6 +50,11 @@ def retry(args: argparse.Namespace, out: Out) -> int:
     return _ask(args, out, "run.retry", {}, "Retried")
 
 
+def redrive(args: argparse.Namespace, out: Out) -> int:
+    """Go on with an execution of a state machine."""
+    return _ask(args, out, "run.retry", {}, "Redriven")
+
+
 def fork(args: argparse.Namespace, out: Out) -> int:
     """Start a run anew from one of its steps."""
     data = {"key": args.key} | ({"id": args.new_id} if args.new_id else {})

@@ -53,7 +53,7 @@ REACH = (
     arg("--state", metavar="FOLDER", help="where the journal is kept (default: DIR/.batuta)"),
     arg("--database", metavar="URL", help="a PostgreSQL journal, postgresql://…"),
 )
-ID = arg("id", metavar="ID", help="a run's id")
+ID = arg("id", metavar="ID", help="a run's id, or an execution's ARN")
 INPUT = arg(
     "args",
     metavar="ARG",
@@ -114,10 +114,18 @@ VERBS_LIST = (
         "check",
         "start",
         "Load a folder and show every problem in it",
-        (DIRECTORY,),
+        (
+            arg(
+                "dir",
+                metavar="DIR",
+                nargs="?",
+                default=".",
+                help="the folder with the definitions, or one file with a state machine",
+            ),
+        ),
         "Exit code 1 where there is any.",
         reaches=False,
-        examples=("batuta check examples/shop",),
+        examples=("batuta check examples/shop", "batuta check flows/order.asl.json"),
     ),
     Verb(
         "run",
@@ -178,14 +186,14 @@ VERBS_LIST = (
         "Show a run's history as a tree",
         (ID, flag("--full", text="inputs and outputs whole, and tracebacks")),
         "Every operation with its duration, input, output and attempts, and the reason beside "
-        "the status.",
+        "the status; of a state machine's execution also the states that ran.",
     ),
     Verb(
         "logs",
         "look",
         "Print what happened in a run, line by line",
         (
-            arg("id", metavar="ID", help="a run's id, or any subject of events"),
+            arg("id", metavar="ID", help="a run's id or ARN, or any subject of events"),
             flag("-f", "--follow", text="go on until the run ends"),
         ),
     ),
@@ -248,6 +256,16 @@ VERBS_LIST = (
     Verb("cancel", "act", "Cancel a run; its undos are done", (ID, REASON, WAIT)),
     Verb("terminate", "act", "Stop a run at once, without its undos", (ID, REASON)),
     Verb("retry", "act", "Go on with a failed run from where it failed", (ID, WAIT)),
+    Verb(
+        "redrive",
+        "act",
+        "Go on with an execution that failed, timed out or was stopped",
+        (ID, WAIT),
+        "States that succeeded are not run again.",
+        examples=(
+            "batuta redrive arn:aws:states:us-east-1:000000000000:execution:order:order-7 --wait",
+        ),
+    ),
     Verb(
         "fork",
         "act",

@@ -8,14 +8,14 @@ from typing import Any
 
 from batuta.cli.out import Out
 from batuta.cli.project import Project, load, load_file
+from batuta.cli.scan import is_flow
 from batuta.common.problem import Problem, render
-from batuta.workflow.asl.files import name_of
 
 
 def check(args: argparse.Namespace, out: Out) -> int:
     """Load the folder, show what is wrong with it."""
     given = Path(args.dir)
-    one = given.is_file() and name_of(given.name) is not None
+    one = given.is_file() and is_flow(given.name)
     project = load_file(given) if one else load(args.dir)
     if out.json:
         for problem in project.problems:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ SIGNS = {
 }
 OPEN = ("running", "retrying", "waiting")
 INPUT_WIDTH = 100
+EVENTS_MAX = 1_000_000
 INDENT = 16  # what stands before a value, in a tree that is not deep
 
 RUN_COLUMNS = (
@@ -90,11 +92,26 @@ def show(args: argparse.Namespace, out: Out) -> int:
     """Show one run."""
     with reading(args) as client:
         view = client.run(args.id)
+        began = client.events(0, 1, types=("run.started",), subject=view["id"])
+        shower: Any = None
+        if began and began[0].data.get("machine"):
+            # Only here is the interpreter needed, whose loading takes its time.
+            shower = importlib.import_module("batuta.cli.states")
+            view["states"] = shower.states_of(client.events(0, EVENTS_MAX, subject=view["id"]))
     if out.json:
         out.value(view)
-    else:
-        out.tree([run_tree(view, out, now(), full=args.full)])
+        return 0
+    at = now()
+    out.tree([run_tree(view, out, at, full=args.full)])
+    if shower is not None:
+        width = _width(out, full=args.full)
+        out.tree([shower.states_tree(view["states"], out, at, width=width)])
     return 0
+
+
+def _width(out: Out, *, full: bool) -> int | None:
+    """How wide values are shown."""
+    return None if full else min(INPUT_WIDTH, max(40, (out.width or INPUT_WIDTH) - INDENT))
 
 
 def run_tree(view: Row, out: Out, at: int, *, full: bool = False) -> Node:
@@ -110,7 +127,7 @@ def run_tree(view: Row, out: Out, at: int, *, full: bool = False) -> Node:
     took = span((view["ended"] or at) - view["started"])
     timing = f"took {took}" if view["ended"] else f"for {took}"
     head = f"{status} {out.paint(clean(view['id']), 'bold')} {clean(view['workflow'])} {timing}"
-    width = None if full else min(INPUT_WIDTH, max(40, (out.width or INPUT_WIDTH) - INDENT))
+    width = _width(out, full=full)
     return Node(
         head,
         _run_notes(view, out, at, width),

@@ -34,6 +34,7 @@ VERBS: dict[str, str] = {
     "cancel": "batuta.cli.act:cancel",
     "terminate": "batuta.cli.act:terminate",
     "retry": "batuta.cli.act:retry",
+    "redrive": "batuta.cli.act:redrive",
     "fork": "batuta.cli.act:fork",
     "undo": "batuta.cli.act:undo",
     "dead": "batuta.cli.lists:dead",
@@ -119,7 +120,7 @@ NEIGHBOURS = {
     "log": "logs", "tail": "logs", "emit": "send", "publish": "send", "kill": "terminate",
     "stop": "cancel", "abort": "cancel", "resume": "retry", "rerun": "retry", "replay": "fork",
     "reset": "fork", "rollback": "undo", "compensate": "undo", "validate": "check", "lint": "check",
-    "explain": "why", "cron": "schedules", "dlq": "dead", "redrive": "dead", "help": "--help",
+    "explain": "why", "cron": "schedules", "dlq": "dead", "help": "--help",
     "dump": "backup",
 }  # fmt: skip
 
@@ -145,10 +146,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return perform(args)
 
 
+def run_named(given: str) -> str:
+    """The run that is meant: an execution is known by its ARN, too."""
+    run: str | None = importlib.import_module("batuta.workflow.asl.arn").run_of(given)
+    return run or given
+
+
 def perform(args: argparse.Namespace) -> int:
     """Run a verb whose arguments are parsed."""
     out = Out()
     out.json = args.json
+    if ":states:" in (getattr(args, "id", None) or ""):
+        args.id = run_named(args.id)
     try:
         module, _, function = VERBS[args.verb].partition(":")
         code: int = getattr(importlib.import_module(module), function)(args, out)

@@ -19,12 +19,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from batuta.cli.flows import load_flows
 from batuta.cli.scan import Scan, candidates, flow_files, scan
 from batuta.common.problem import Problem, sort
 from batuta.common.source import Source, source_of
 from batuta.kernel.dispatch import Queue
 from batuta.kernel.errors import BatutaError
-from batuta.workflow.asl.files import machine_in, name_of
+from batuta.real.integrations import LambdaSource
 from batuta.workflow.asl.machine import StateMachine
 from batuta.workflow.model import Definition, Definitions, Rule, Schedule, Step, Workflow
 
@@ -40,6 +41,7 @@ class Project:
     ----------
     folder: absolute. name: the folder's.
     workflows, steps, rules, schedules, queues: by name.
+    lambdas: the Lambda functions of its templates.
     problems: all that is wrong, in the order of the files.
     files: every file that was loaded or tried -> (mtime ns, size, hash).
     modules: the modules that the loading made, by name.
@@ -52,6 +54,7 @@ class Project:
     rules: dict[str, Rule] = field(default_factory=dict)
     schedules: dict[str, Schedule] = field(default_factory=dict)
     queues: dict[str, Queue] = field(default_factory=dict)
+    lambdas: list[LambdaSource] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     files: dict[Path, Stamp] = field(default_factory=dict)
     modules: dict[str, ModuleType] = field(default_factory=dict)
@@ -107,19 +110,20 @@ def load(folder: str | os.PathLike[str]) -> Project:
         loaded = [(found, _import(found, project)) for found in scans if _wanted(found)]
         project.modules = _made_since(before, path)
     _collect(project, [(found, module) for found, module in loaded if module])
-    for file in flow_files(path):
-        _load_flow(project, file)
+    flows = flow_files(path)
+    named = load_flows(project, flows)
     project.problems = sort(project.problems)
     modules = [Path(module.__file__ or "") for module in project.modules.values()]
-    watched = {*candidates(path), *flow_files(path), *modules}
+    watched = {*candidates(path), *flows, *named, *modules}
     project.files = {file: stamp for file in sorted(watched) if (stamp := _stamp(file))}
     return project
 
 
 def load_file(file: Path) -> Project:
-    """One file with a state machine, as a project of its own."""
-    project = Project(file.resolve().parent, file.name)
-    _load_flow(project, file.resolve())
+    """One file with a state machine, or a template with some, as a project of its own."""
+    path = Path(os.path.abspath(file))
+    project = Project(path.parent, path.name)
+    load_flows(project, [path])
     project.problems = sort(project.problems)
     return project
 
@@ -297,28 +301,6 @@ def _collect(project: Project, loaded: list[tuple[Scan, ModuleType]]) -> None:
             _take(project, thing)
     for name in [*project.steps]:
         _check_step(project, project.steps[name])
-
-
-def _load_flow(project: Project, path: Path) -> None:
-    """Take in the state machine of a file."""
-    shown = path.relative_to(project.folder).as_posix()
-    name = name_of(path.name)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = f"`{shown}` cannot be read: {error}"
-        project.problems.append(Problem(why, Source(shown), rule="file"))
-        return
-    assert name is not None
-    flow, problems = machine_in(name, text, shown, steps=project.steps)
-    project.problems += problems
-    if flow is None:
-        return
-    other = project.workflows.setdefault(name, flow)
-    if other is not flow:
-        why = f"two workflows are called `{name}`"
-        hint = f"the other one is at {other.source}; rename the file"
-        project.problems.append(Problem(why, Source(shown), hint, rule="twice"))
 
 
 def _evaluate(node: Any, module: ModuleType) -> Queue | None:

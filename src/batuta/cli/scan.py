@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,11 +12,13 @@ from pathlib import Path
 from batuta.common.problem import Problem
 from batuta.common.source import Source
 from batuta.workflow.asl.files import name_of
+from batuta.workflow.asl.stack import NAMES
 
 NOT_FLOWS = frozenset({"node_modules", "site-packages", "tests", "venv"})
 PASSED_OVER = ("_", "test_", "demo", "conftest")
 MENTIONS = re.compile(rb"^[ \t]*(?:import|from)[ \t]+batuta\b", re.MULTILINE)
 DECORATORS = frozenset({"workflow", "step", "on", "every", "cron"})
+MACHINE = re.compile(r"\bAWS::(?:Serverless|StepFunctions)::StateMachine\b")
 FILE_LIMIT = 5_000_000
 
 
@@ -50,23 +53,36 @@ def candidates(folder: Path) -> list[Path]:
 
 
 def flow_files(folder: Path) -> list[Path]:
-    """The files with state machines in a folder and those below it, hidden ones apart."""
+    """The files with state machines, and those that may be templates, in a folder and below it;
+    what is hidden, tests and environments apart."""
     found: list[Path] = []
-    waiting = [folder]
+    waiting = [str(folder)]
     while waiting:
-        here = waiting.pop()
         try:
-            entries = sorted(here.iterdir())
+            with os.scandir(waiting.pop()) as entries:
+                here = [*entries]
         except OSError:
             continue
-        for path in entries:
-            if path.name.startswith((".", "_")) or path.name in NOT_FLOWS:
+        if any(entry.name == "pyvenv.cfg" for entry in here):
+            continue
+        for entry in here:
+            if entry.name.startswith((".", "_")) or entry.name in NOT_FLOWS:
                 continue
-            if path.is_dir() and not path.is_symlink():
-                waiting.append(path)
-            elif name_of(path.name) is not None and path.is_file():
-                found.append(path)
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
+            elif is_flow(entry.name) and entry.is_file():
+                found.append(Path(entry.path))
     return sorted(found)
+
+
+def is_flow(name: str) -> bool:
+    """Whether a file of this name is one with state machines, or may be such a template."""
+    return name_of(name) is not None or name in NAMES
+
+
+def is_template(text: str) -> bool:
+    """Whether a text is a template with state machines: other programs have files so called."""
+    return MACHINE.search(text) is not None
 
 
 def scan(path: Path, shown: str) -> Scan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from json import dumps
 from typing import Any
 
 from batuta.common.problem import Problem
@@ -47,22 +48,42 @@ def machine_in(
     except Unreadable as wrong:
         place = Place(shown, wrong.line, wrong.column)
         return None, [Problem(wrong.message, place, rule="INVALID_DEFINITION")]
+    return machine_of(name, source, shown, about=about, steps=steps)
+
+
+def machine_of(
+    name: str,
+    source: Source,
+    shown: str,
+    *,
+    about: Mapping[str, Any] | None = None,
+    steps: Mapping[str, Any] | None = None,
+    base: str = "",
+) -> tuple[StateMachine | None, list[Problem]]:
+    """The machine of a definition that was read; see `machine_in`.
+
+    Parameters
+    ----------
+    source: its `value` is the definition. base: a pointer to where that stands in its text.
+    """
     kind = (about or {}).get("type", "STANDARD")
     found = findings(source.value, kind)
-    problems = [problem_of(each, source, shown) for each in found]
+    problems = [problem_of(each, source, shown, base) for each in found]
     if any(each.severity == "error" for each in problems):
         return None, problems
+    text = dumps(source.value, indent=2) if base else source.json
+    line, _ = source.at(base or "/States")
     try:
-        line, _ = source.at("/States")
-        made = StateMachine(name, source.json, about, steps=steps, source=f"{shown}:{max(1, line)}")
+        made = StateMachine(name, text, about, steps=steps, source=f"{shown}:{max(1, line)}")
     except BatutaError as broken:
-        return None, [*problems, Problem(broken.message, Place(shown), broken.hint)]
+        where = Place(shown, *source.at(base)) if base else Place(shown)
+        return None, [*problems, Problem(broken.message, where, broken.hint)]
     return made, problems
 
 
-def problem_of(finding: Finding, source: Source, shown: str) -> Problem:
-    """A mistake with its line and column."""
-    pointer = "" if finding.location == "/" else finding.location
+def problem_of(finding: Finding, source: Source, shown: str, base: str = "") -> Problem:
+    """A mistake with its line and column; `base` leads to the definition in its text."""
+    pointer = base if finding.location == "/" else base + finding.location
     # A mistake in a member of an object is shown at the member's name.
     line, column = source.at(f"{pointer}#" if source.has(f"{pointer}#") else pointer)
     return Problem(

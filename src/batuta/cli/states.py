@@ -1,0 +1,163 @@
+"""The states that an execution of a state machine ran, out of its history, for `batuta show`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from batuta.cli.client import Row
+from batuta.cli.look import SIGNS, error_text
+from batuta.cli.out import Node, Out, brief, clean, span
+from batuta.kernel.event import Event
+from batuta.workflow.asl.history import HistoryEvent, tell
+from batuta.workflow.model import Definitions
+
+SHOWN_MAX = 100
+
+
+@dataclass(slots=True)
+class State:
+    """One state that was entered.
+
+    Parameters
+    ----------
+    index: of the item, where it runs inside a Map.
+    tries: the failures, each with `error`, `cause` and its time. states: those inside it.
+    """
+
+    name: str
+    type: str
+    started: int
+    input: Any
+    index: int | None = None
+    ended: int | None = None
+    output: Any = None
+    status: str = "running"
+    tries: list[Row] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
+
+    def as_json(self) -> Row:
+        """For programs; times in ns since 1970-01-01 UTC."""
+        return {
+            "name": self.name, "type": self.type, "status": self.status, "index": self.index,
+            "started": self.started, "ended": self.ended, "input": self.input,
+            "output": self.output, "failures": self.tries,
+            "states": [each.as_json() for each in self.states],
+        }  # fmt: skip
+
+
+Line = tuple[tuple[State, ...], int | None]  # the states around an event, and the Map's item
+
+
+def states_of(journal: Sequence[Event]) -> list[Row]:
+    """The states that a run's events tell of, as `State.as_json` has them."""
+    return [each.as_json() for each in _states(tell(Definitions(), journal).events)]
+
+
+def _states(history: Sequence[HistoryEvent]) -> list[State]:
+    top: list[State] = []
+    lines: dict[int, Line] = {0: ((), None)}
+    for event in history:
+        around, index = lines.get(event.prev, ((), None))
+        details = event.details or {}
+        if event.type.endswith("StateEntered"):
+            state = State(
+                str(details.get("name")), event.type.removesuffix("StateEntered"), event.time,
+                details.get("input"), index,
+            )  # fmt: skip
+            (around[-1].states if around else top).append(state)
+            around, index = (*around, state), None
+        elif event.type.endswith("StateExited"):
+            around, index = _left(around, str(details.get("name")), event.time, details)
+        elif event.type == "MapIterationStarted":
+            index = details.get("index")
+        elif event.type == "ExecutionRedriven":
+            around = _reopened(top)
+        elif around and _failed(event):
+            known = {name: details.get(name) for name in ("error", "cause")}
+            around[-1].tries.append({"time": event.time, **known})
+        lines[event.id] = (around, index)
+        if event.type in ENDS:
+            _close(top, ENDS[event.type], event.time)
+    return top
+
+
+def _close(states: Sequence[State], status: str, at: int) -> None:
+    """What is open ends with what is around it."""
+    for state in states:
+        if state.status == "running":
+            state.status, state.ended = status, at
+            _close(state.states, status, at)
+
+
+def _reopened(states: Sequence[State]) -> tuple[State, ...]:
+    """The states that a redrive goes on in, from the outermost to the innermost."""
+    if not states or states[-1].status == "completed":
+        return ()
+    last = states[-1]
+    last.status, last.ended = "running", None
+    return last, *_reopened(last.states)
+
+
+ENDS = {
+    "ExecutionFailed": "failed", "ExecutionTimedOut": "failed", "ExecutionAborted": "terminated",
+}  # fmt: skip
+
+
+def _failed(event: HistoryEvent) -> bool:
+    inner = event.type.startswith(("Execution", "MapIteration"))
+    return not inner and event.type.endswith(("Failed", "TimedOut"))
+
+
+def _left(around: tuple[State, ...], name: str, at: int, details: Row) -> Line:
+    """A state is left: its end, and what is around what comes next."""
+    for depth in range(len(around) - 1, -1, -1):
+        state = around[depth]
+        if state.name == name:
+            state.ended, state.output, state.status = at, details.get("output"), "completed"
+            _close(state.states, "cancelled", at)
+            return around[:depth], state.index
+    return around, None
+
+
+# -- shown -------------------------------------------------------------------------------------
+
+
+def states_tree(states: Sequence[Row], out: Out, at: int, *, width: int | None) -> Node:
+    """The states as a tree.
+
+    Parameters
+    ----------
+    at: the present time, ns. width: of values; None: nothing is cut or left out.
+    """
+    return Node(out.paint("states", "bold"), (), _nodes(states, out, at, width))
+
+
+def _nodes(states: Sequence[Row], out: Out, at: int, width: int | None) -> list[Node]:
+    shown = states if width is None else states[:SHOWN_MAX]
+    nodes = [_node(each, out, at, width) for each in shown]
+    more = len(states) - len(shown)
+    if more:
+        nodes.append(Node(out.paint(f"and {more:,} more (--full shows them)", "grey")))
+    return nodes
+
+
+def _node(state: Row, out: Out, at: int, width: int | None) -> Node:
+    sign, colour = SIGNS.get(state["status"], ("?", ""))
+    took = span((state["ended"] or at) - state["started"])
+    word = "" if state["status"] == "completed" else "for " if not state["ended"] else "after "
+    item = "" if state["index"] is None else f" [{state['index']}]"
+    parts = [out.paint(sign, colour), clean(state["name"]) + item]
+    said = "" if state["status"] == "completed" else f"{state['status']} "
+    parts += [out.paint(state["type"], "grey"), said + out.paint(f"{word}{took}", "grey")]
+    facts = [("in", brief(state["input"], width))]
+    facts += [
+        (f"try {number}", error_text({"type": each["error"], "message": each["cause"]}, width))
+        for number, each in enumerate(state["failures"], 1)
+    ]
+    if state["status"] == "completed":
+        facts.append(("out", brief(state["output"], width)))
+    room = max(len(name) for name, _ in facts)
+    notes = [f"{out.paint(name.ljust(room), 'grey')} {text}" for name, text in facts]
+    return Node(" ".join(parts), notes, _nodes(state["states"], out, at, width))
