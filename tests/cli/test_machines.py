@@ -125,6 +125,19 @@ def test_run_show_and_redrive(
     assert json.loads(capsys.readouterr().out)["retries"] == 1
 
 
+def test_what_a_cancelled_execution_left_open_is_cancelled(
+    write: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 900, "End": True}}}
+    monkeypatch.chdir(write({"waiting.asl.json": asl(waiting)}))
+    assert main(["run", "waiting", "--id", "waiting:one", "--detach"]) == 0
+    assert main(["cancel", f"{ARN}waiting:one"]) == 0
+    capsys.readouterr()
+    assert main(["show", "waiting:one", "--json"]) == 0
+    [state] = json.loads(capsys.readouterr().out)["states"]
+    assert (state["name"], state["status"]) == ("W", "cancelled")
+
+
 def test_the_example_is_clean() -> None:
     root = Path(__file__).resolve().parents[2]
     assert main(["check", os.fspath(root / "examples/shop")]) == 0

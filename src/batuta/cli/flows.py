@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batuta.cli.scan import is_template
 from batuta.common.problem import Problem
@@ -19,29 +19,31 @@ if TYPE_CHECKING:
     from batuta.cli.project import Project
 
 
-def load_flows(project: Project, files: list[Path]) -> set[Path]:
+def load_flows(project: Project, files: list[Path], *, alone: bool = False) -> set[Path]:
     """Take in the state machines of files.
 
     Parameters
     ----------
     files: with state machines, and templates.
+    alone: the steps that they call are not known.
 
     Returns
     -------
     The files beside those that they were read from.
     """
     named: set[Path] = set()
+    steps = None if alone else project.steps
     for path in files:
         if name_of(path.name) is None:
-            named |= _load_template(project, path)
+            named |= _load_template(project, path, steps)
     for path in files:
         # A definition that a template names is the template's: it says what is put into it.
         if name_of(path.name) is not None and path not in named:
-            _load_flow(project, path)
+            _load_flow(project, path, steps)
     return named
 
 
-def _load_flow(project: Project, path: Path) -> None:
+def _load_flow(project: Project, path: Path, steps: Mapping[str, Any] | None) -> None:
     """Take in the state machine of a file."""
     shown = _shown(path, project.folder)
     name = name_of(path.name)
@@ -51,13 +53,13 @@ def _load_flow(project: Project, path: Path) -> None:
     except Unreadable as wrong:
         project.problems.append(Problem(wrong.message, Source(shown), rule="file"))
         return
-    flow, problems = machine_in(name, text, shown, steps=project.steps)
+    flow, problems = machine_in(name, text, shown, steps=steps)
     project.problems += problems
     if flow is not None:
         _enter(project, flow, shown, "rename the file")
 
 
-def _load_template(project: Project, path: Path) -> set[Path]:
+def _load_template(project: Project, path: Path, steps: Mapping[str, Any] | None) -> set[Path]:
     """Take in what a template defines; the files that it names."""
     shown = _shown(path, project.folder)
     try:
@@ -67,7 +69,7 @@ def _load_template(project: Project, path: Path) -> set[Path]:
         return set()
     if not is_template(text):
         return set()
-    stack = stack_in(text, shown, _reader(path.parent, project.folder), steps=project.steps)
+    stack = stack_in(text, shown, _reader(path.parent, project.folder), steps=steps)
     project.problems += stack.problems
     for flow in stack.machines:
         _enter(project, flow, shown, "give one of them another name")

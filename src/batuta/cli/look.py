@@ -97,7 +97,8 @@ def show(args: argparse.Namespace, out: Out) -> int:
         if began and began[0].data.get("machine"):
             # Only here is the interpreter needed, whose loading takes its time.
             shower = importlib.import_module("batuta.cli.states")
-            view["states"] = shower.states_of(client.events(0, EVENTS_MAX, subject=view["id"]))
+            journal = client.events(0, EVENTS_MAX, subject=view["id"])
+            view["states"] = shower.states_of(journal, view)
     if out.json:
         out.value(view)
         return 0

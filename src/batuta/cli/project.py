@@ -123,7 +123,7 @@ def load_file(file: Path) -> Project:
     """One file with a state machine, or a template with some, as a project of its own."""
     path = Path(os.path.abspath(file))
     project = Project(path.parent, path.name)
-    load_flows(project, [path])
+    load_flows(project, [path], alone=True)
     project.problems = sort(project.problems)
     return project
 

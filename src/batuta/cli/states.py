@@ -50,9 +50,17 @@ class State:
 Line = tuple[tuple[State, ...], int | None]  # the states around an event, and the Map's item
 
 
-def states_of(journal: Sequence[Event]) -> list[Row]:
-    """The states that a run's events tell of, as `State.as_json` has them."""
-    return [each.as_json() for each in _states(tell(Definitions(), journal).events)]
+def states_of(journal: Sequence[Event], view: Row) -> list[Row]:
+    """The states that a run's events tell of, as `State.as_json` has them.
+
+    Parameters
+    ----------
+    journal: all events of the run. view: of the run; what it left open ended with it.
+    """
+    states = _states(tell(Definitions(), journal).events)
+    if view["ended"] is not None:
+        _close(states, view["status"], view["ended"])
+    return [each.as_json() for each in states]
 
 
 def _states(history: Sequence[HistoryEvent]) -> list[State]:

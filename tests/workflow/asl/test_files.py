@@ -79,6 +79,16 @@ def test_a_mistake_has_line_and_column_and_keeps_the_machine_out() -> None:
     assert problem.source.line == 3
 
 
+def test_a_step_that_the_project_does_not_have_is_a_problem() -> None:
+    task = {"Type": "Task", "Resource": "arn:batuta:step:shp", "End": True}
+    text = json.dumps({"StartAt": "A", "States": {"A": task}})
+    made, [problem] = machine_in("m", text, "m.asl.json", steps={"ship": None})
+    assert made is None
+    assert (problem.message, problem.hint) == ("there is no step `shp`", "did you mean `ship`?")
+    made, _ = machine_in("m", text, "m.asl.json")
+    assert made is not None
+
+
 def test_what_is_no_json_has_a_place() -> None:
     made, [problem] = machine_in("m", '{\n "StartAt": }', "m.asl.json")
     assert made is None

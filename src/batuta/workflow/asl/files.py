@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from json import dumps
 from typing import Any
 
@@ -13,6 +14,7 @@ from batuta.workflow.asl.check import Finding, findings
 from batuta.workflow.asl.machine import StateMachine
 from batuta.workflow.asl.source import Source, Unreadable, parse
 
+STEP = "arn:batuta:step:"
 ENDINGS = (".asl.json", ".asl.yaml", ".asl.yml")
 
 
@@ -69,6 +71,8 @@ def machine_of(
     kind = (about or {}).get("type", "STANDARD")
     found = findings(source.value, kind)
     problems = [problem_of(each, source, shown, base) for each in found]
+    if steps is not None:
+        problems += _unknown_steps(source, shown, base, steps)
     if any(each.severity == "error" for each in problems):
         return None, problems
     text = dumps(source.value, indent=2) if base else source.json
@@ -79,6 +83,28 @@ def machine_of(
         where = Place(shown, *source.at(base)) if base else Place(shown)
         return None, [*problems, Problem(broken.message, where, broken.hint)]
     return made, problems
+
+
+def _unknown_steps(
+    source: Source, shown: str, base: str, steps: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """The tasks of Python steps that the project does not have."""
+    waiting: list[tuple[str, Any]] = [(base, source.value)]
+    while waiting:
+        pointer, value = waiting.pop()
+        inner = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, each in inner:
+            here = f"{pointer}/{str(name).replace('~', '~0').replace('/', '~1')}"
+            if isinstance(each, dict | list):
+                waiting.append((here, each))
+            elif name == "Resource" and str(each).startswith(STEP):
+                step = str(each).removeprefix(STEP)
+                if step not in steps:
+                    near = get_close_matches(step, steps, 1)
+                    hint = f"did you mean `{near[0]}`?" if near else "define it with `@step`"
+                    why = f"there is no step `{step}`"
+                    place = Place(shown, *source.at(here))
+                    yield Problem(why, place, hint, rule="step")
 
 
 def problem_of(finding: Finding, source: Source, shown: str, base: str = "") -> Problem:

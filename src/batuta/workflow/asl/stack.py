@@ -84,7 +84,7 @@ def stack_in(
     except (Unreadable, ValueError, TypeError, IndexError, KeyError) as wrong:
         stack.problems.append(_broken(wrong, shown))
         return stack
-    reading = _Reading(stack, template, source, shown, read, steps or {})
+    reading = _Reading(stack, template, source, shown, read, steps)
     for id, properties in found.items():
         reading.guarded(id, reading.machine, properties)
     for id, properties in template.of_type(*FUNCTIONS).items():
@@ -113,7 +113,7 @@ class _Reading:
 
     def __init__(
         self, stack: Stack, template: Template, source: Source, shown: str, read: Read,
-        steps: Mapping[str, Any],
+        steps: Mapping[str, Any] | None,
     ) -> None:  # fmt: skip
         self.stack = stack
         self.template = template
