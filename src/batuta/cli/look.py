@@ -98,7 +98,7 @@ def show(args: argparse.Namespace, out: Out) -> int:
             # Only here is the interpreter needed, whose loading takes its time.
             shower = importlib.import_module("batuta.cli.states")
             journal = client.events(0, EVENTS_MAX, subject=view["id"])
-            view["states"] = shower.states_of(journal, view)
+            view["states"] = shower.rows_of(journal, view)
     if out.json:
         out.value(view)
         return 0

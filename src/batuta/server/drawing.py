@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from batuta.common import picture
 from batuta.server.words import brief, length
-from batuta.workflow.view import GraphNode, RunView, run_graph
+from batuta.workflow.view import GraphNode, RunGraph, RunView, run_graph
 
 LABEL_MAX = 24  # characters
 CHARACTER = 7.4  # px, of the page's font
@@ -45,7 +45,11 @@ class Drawing:
 
 def drawing(view: RunView) -> Drawing | None:
     """The graph of a run, None where there is nothing to draw."""
-    graph = run_graph(view, limit=OPERATIONS_MAX)
+    return draw(run_graph(view, limit=OPERATIONS_MAX))
+
+
+def draw(graph: RunGraph) -> Drawing | None:
+    """A graph with a place for each box, None where there is nothing to draw."""
     if not graph.nodes:
         return None
     known = {node.id: node for node in graph.nodes}

@@ -9,7 +9,8 @@ from typing import Any
 from batuta.kernel.errors import NotFound
 from batuta.kernel.event import Event
 from batuta.kernel.journal import Journal
-from batuta.server.drawing import drawing
+from batuta.server.drawing import Drawing, draw, drawing
+from batuta.server.flow_graph import flow_graph
 from batuta.workflow.view import (
     ENDED,
     RunView,
@@ -91,7 +92,7 @@ def run_scene(
         "run": view,
         "line": _from_window(line, view, window),
         "rows": line.rows[:ROWS],
-        "drawing": drawing(view),
+        "drawing": _drawn(view, window),
         "older": window.older,
         "newest": window.newest,
         "page": page,
@@ -102,6 +103,13 @@ def run_scene(
         "signal": next((n.name for n in view.nodes.values() if _waits_for_signal(n)), ""),
         "children": journal_children(view),
     }
+
+
+def _drawn(view: RunView, window: Window) -> Drawing | None:
+    """The graph of a run: of an execution that is read as a whole, all states of its machine."""
+    whole = window.older is None and window.newest
+    flow = flow_graph(view, window.events) if whole else None
+    return drawing(view) if flow is None else draw(flow)
 
 
 def _waits_for_signal(node: Any) -> bool:
