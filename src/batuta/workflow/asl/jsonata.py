@@ -15,7 +15,8 @@ from batuta.workflow.asl.env import MISSING, Env
 from batuta.workflow.asl.errors import QUERY_EVALUATION_ERROR, Malformed, StateFailed
 from batuta.workflow.asl.paths import Evaluator
 
-TIME_MS = 1000
+TIME_MS = 500
+PAD_MAX = 1_000_000
 DEPTH = 500
 SEQUENCE = 100_000
 REFERENCE = re.compile(r"\$([A-Za-z_]\w*)((?:\.[A-Za-z_]\w*)*)")
@@ -23,6 +24,7 @@ LITERAL = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?|true|false|null|'[^'\\]*'|\"[^
 STRINGS = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|/\*.*?\*/", re.DOTALL)
 VARIABLES = re.compile(r"\$([A-Za-z_]\w*)")
 PARTS = re.compile(r"\$states\s*\.\s*(input|context|result|errorOutput)")
+NAMED = re.compile(r"(T1006: Attempted to invoke a non-function): \$\w+")
 POSITION = re.compile(r"at (?:position|offset) (\d+)")
 RESERVED = frozenset({"and", "or", "in", "true", "false", "null", "function"})
 
@@ -107,23 +109,28 @@ class Expression:
         self.parts = None if whole else frozenset(PARTS.findall(bare))
 
     def __call__(self, root: Any, env: Env) -> Any:
-        own = {name: make(env) for name, make in FUNCTIONS.items() if name in self.mentioned}
-        library = self.compiled
-        for name, function in own.items():
+        found = self._evaluate(self.compiled, env)
+        if found is None:
+            # The library gives None for null, for nothing and for functions: ask which it is.
+            kind = self._evaluate(_compiled(f"$type(({self.text}))"), env)
+            if kind is None:
+                raise self._failed("returned nothing (undefined).")
+            if kind == "function":
+                raise self._failed("returned an unsupported result type.")
+        return _whole(found)
+
+    def _evaluate(self, library: Any, env: Env) -> Any:
+        for name in self.mentioned & FUNCTIONS.keys():
             register = library.register_override if name in REPLACED else library.register
-            register(name, function)
+            register(name, FUNCTIONS[name](env))
         try:
-            found = library.evaluate(
+            return library.evaluate(
                 None, self._bindings(env), timeout=TIME_MS, max_stack_depth=DEPTH,
                 max_sequence_length=SEQUENCE,
             )  # fmt: skip
         except (ValueError, TypeError, RuntimeError, RecursionError) as wrong:
-            raise self._failed(f"threw an error during evaluation. {wrong}") from wrong
-        if found is None and not self._gives_null(env):
-            raise self._failed("returned nothing (undefined).")
-        if callable(found):
-            raise self._failed("returned an unsupported result type.")
-        return _whole(found)
+            said = NAMED.sub(r"\1", str(wrong))
+            raise self._failed(f"threw an error during evaluation. {said}") from wrong
 
     def _failed(self, what: str) -> StateFailed:
         return StateFailed(
@@ -140,23 +147,6 @@ class Expression:
                 states = {name: states[name] for name in self.parts if name in states}
             bound["states"] = states
         return bound
-
-    def _gives_null(self, env: Env) -> bool:
-        """The library gives None for null and for nothing: ask which it is."""
-        asked = _compiled(f"$exists({self.text})")
-        own = {name: make(env) for name, make in FUNCTIONS.items() if name in self.mentioned}
-        for name, function in own.items():
-            register = asked.register_override if name in REPLACED else asked.register
-            register(name, function)
-        try:
-            return bool(
-                asked.evaluate(
-                    None, self._bindings(env), timeout=TIME_MS, max_stack_depth=DEPTH,
-                    max_sequence_length=SEQUENCE,
-                )
-            )  # fmt: skip
-        except (ValueError, TypeError, RuntimeError):
-            return False
 
 
 @lru_cache(maxsize=2000)
@@ -218,6 +208,18 @@ def _range(start: Any, end: Any, step: Any) -> list[int] | int:
     return made[0] if len(made) == 1 else list(made)
 
 
+def _pad(text: str, width: Any, char: str = " ") -> str:
+    if abs(width) > PAD_MAX:
+        raise ValueError(f"D1011: $pad to {width} characters; {PAD_MAX:,} are the most")
+    fill = (char or " ") * (abs(int(width)) - len(text))
+    missing = max(abs(int(width)) - len(text), 0)
+    return text + fill[:missing] if width > 0 else fill[:missing] + text
+
+
+def _eval(*given: Any) -> Any:
+    raise ValueError("$eval is not supported")
+
+
 def _parse(text: Any) -> Any:
     return json.loads(text)
 
@@ -235,5 +237,7 @@ FUNCTIONS: dict[str, Callable[[Env], Callable[..., Any]]] = {
     "partition": lambda env: _partition,
     "range": lambda env: _range,
     "parse": lambda env: _parse,
+    "pad": lambda env: _pad,
+    "eval": lambda env: _eval,
 }
-REPLACED = frozenset({"now", "millis", "random"})
+REPLACED = frozenset({"now", "millis", "random", "pad", "eval"})

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from batuta.workflow.asl.scope import Join, Scope
 
 Value = Mapping[str, Any]
+NUMBER = re.compile(r"-?\d+(\.\d+)?")
 FIELD = re.compile(r"specified for the field '([^']+)'")
 
 
@@ -189,7 +190,8 @@ class Node:
             location = failed.location or _location(failed.cause)
             if location is not None:
                 details["location"] = location
-            scope.last = scope.before
+            if failed.location is None or FIELD.search(failed.cause or ""):
+                scope.last = scope.before  # the expression itself failed, not what it gave
             execution.note(scope, "EvaluationFailed", details)
         self.recover(execution, scope, failed.error, cause)
 
@@ -267,7 +269,14 @@ def number(
     if path is None or jsonata_language:
         return None
     find = query(field + "Path", path)
-    return lambda root, env: (find(root, env), path)
+    return lambda root, env: (_numeric(find(root, env)), path)
+
+
+def _numeric(value: Any) -> Any:
+    """A path may lead to a number that is written as text."""
+    if isinstance(value, str) and NUMBER.fullmatch(value):
+        return float(value) if "." in value else int(value)
+    return value
 
 
 def _nothing(root: Any, env: Env) -> Any:
