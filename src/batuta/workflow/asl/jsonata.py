@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -97,19 +98,19 @@ def _start(name: str, env: Env) -> Any:
 class Expression:
     """An expression that the library evaluates."""
 
-    __slots__ = ("compiled", "field", "mentioned", "parts", "text")
+    __slots__ = ("field", "mentioned", "parts", "text")
 
     def __init__(self, field: str, text: str) -> None:
         self.field = field
         self.text = text
-        self.compiled = _compiled(text)
+        _compiled(text)
         self.mentioned = mentions(text)
         bare = STRINGS.sub("''", text)
         whole = re.search(r"\$states\b(?!\s*\.\s*(?:input|context|result|errorOutput)\b)", bare)
         self.parts = None if whole else frozenset(PARTS.findall(bare))
 
     def __call__(self, root: Any, env: Env) -> Any:
-        found = self._evaluate(self.compiled, env)
+        found = self._evaluate(_compiled(self.text), env)
         if found is None:
             # The library gives None for null, for nothing and for functions: ask which it is.
             kind = self._evaluate(_compiled(f"$type(({self.text}))"), env)
@@ -149,8 +150,18 @@ class Expression:
         return bound
 
 
-@lru_cache(maxsize=2000)
+class _Library(threading.local):
+    """What the library compiled, which only the thread that asked for it may use."""
+
+    def __init__(self) -> None:
+        self.compiled = lru_cache(maxsize=10_000)(_compile)
+
+
 def _compiled(text: str) -> Any:
+    return LIBRARY.compiled(text)
+
+
+def _compile(text: str) -> Any:
     import jsonatapy  # 20 ms: only a system with JSONata pays for it
 
     try:
@@ -158,6 +169,9 @@ def _compiled(text: str) -> Any:
     except (ValueError, TypeError, RuntimeError, RecursionError) as wrong:
         at = POSITION.search(str(wrong))
         raise Malformed(str(wrong), int(at.group(1)) if at else 0) from wrong
+
+
+LIBRARY = _Library()
 
 
 def _whole(value: Any) -> Any:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from batuta.common.path import PathSyntax, compile_path
 from batuta.workflow.asl.check.finding import JSONATA, PATH, SCHEMA, Findings
 from batuta.workflow.asl.errors import Malformed
 from batuta.workflow.asl.intrinsic import compile_intrinsic
 from batuta.workflow.asl.jsonata import compile_jsonata
-from batuta.workflow.asl.paths import reference
+from batuta.workflow.asl.paths import is_definite, reference
 
 PLACEHOLDER = "${"
 
@@ -23,10 +22,10 @@ def path(text: Any, field: str, location: str, found: Findings, *, definite: boo
         return
     try:
         reference(text)
-        if definite and not compile_path(text.lstrip("$").join(("$", ""))).definite:
+        if definite and not is_definite(text):
             found.add(PATH, f'"{field}" has to be a reference path, which names one value: {text}',
                       location)  # fmt: skip
-    except (Malformed, PathSyntax) as wrong:
+    except Malformed as wrong:
         found.add(PATH, f'"{field}" is not a path: {wrong.message}: {text}', location)
 
 
