@@ -12,7 +12,7 @@ from batuta.kernel.event import Event
 from batuta.kernel.journal import Journal
 from batuta.kernel.loop import Loop
 from batuta.real.sharing import cursor, cursors
-from batuta.workflow.verbs import RESERVED
+from batuta.workflow.ask import RESERVED
 
 CURSOR_S = 1.0
 POLL_S = 0.05

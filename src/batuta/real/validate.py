@@ -7,11 +7,11 @@ from json import dumps, loads
 from typing import Any
 
 from batuta.kernel.errors import BatutaError, NotFound
+from batuta.workflow.ask import RESERVED
 from batuta.workflow.asl.activities import Activities
 from batuta.workflow.asl.machine import StateMachine, flow_of
 from batuta.workflow.asl.registry import ANSWERS
 from batuta.workflow.model import Definitions
-from batuta.workflow.verbs import RESERVED
 
 ID_MAX = 200
 OWN_SIGNALS = ("task:", "map:")

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from batuta.kernel.errors import BatutaError
 from batuta.server.reply import Unprocessable, checked_id, parse_json
-from batuta.workflow.verbs import RESERVED
+from batuta.workflow.ask import RESERVED
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"

@@ -10,7 +10,7 @@ from typing import Any
 from batuta.kernel.errors import TimedOut
 from batuta.kernel.event import Event
 from batuta.kernel.world import Command, Failure
-from batuta.workflow.ask import Ask, Call, ChildCall, SignalWait, Sleep
+from batuta.workflow.ask import Ask, Call, ChildCall, Emit, SignalWait, Sleep
 from batuta.workflow.asl.errors import StateFailed
 from batuta.workflow.asl.execution import Execution, Recorded
 from batuta.workflow.asl.history import HistoryEvent
@@ -228,6 +228,10 @@ class _Virtual:
             late = TimedOut("it did not come in time", {"message": "it did not come in time"})
             self._at(self.now + ask.within, self._settle, execution, ask, None, late)
 
+    def emit(self, execution: Execution, ask: Emit) -> None:
+        """An event of the user's, which nobody waits for."""
+        del execution.open[ask.key]
+
     def child(self, execution: Execution, ask: ChildCall[Any]) -> None:
         """A child execution of a distributed Map."""
         machine: Any = ask.workflow
@@ -255,6 +259,7 @@ _NOTHING = Event("", "", {}, None, 0)
 TAKE: Mapping[type, Callable[[_Virtual, Execution, Any], None]] = {
     Call: _Virtual.call,
     ChildCall: _Virtual.child,
+    Emit: _Virtual.emit,
     SignalWait: _Virtual.wait,
     Sleep: _Virtual.sleep,
 }

@@ -17,8 +17,8 @@ from batuta.simulate.agenda import ARRIVAL, Agenda, Life
 from batuta.simulate.fault import Faults
 from batuta.simulate.models import Models
 from batuta.simulate.server import Server, home
+from batuta.workflow.ask import RESERVED
 from batuta.workflow.model import Definitions
-from batuta.workflow.verbs import RESERVED
 
 STEPS_MAX = 200_000
 TRIES_MAX = 100

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+RESERVED = (
+    "run.", "step.", "timer.", "wait.", "signal.", "child.", "event.emitted", "schedule.",
+    "delivery.", "server.", "object.", "patch.marked", "attributes.set", "machine.", "activity.",
+)  # fmt: skip
+"""Beginnings of event types that are Batuta's own."""
+
 
 class Active:
     """Which program is being driven at this moment; there is one per process, since programs
@@ -198,16 +204,17 @@ class ChildCall(Ask[T]):
 
 
 class Emit(Ask[str]):
-    """An event to write; answered at once with the event's id."""
+    """An event to write; answered at once with the event's id. `source`: the run by default."""
 
-    __slots__ = ("data", "subject", "type")
+    __slots__ = ("data", "source", "subject", "type")
     kind = "emit"
 
-    def __init__(self, type: str, subject: str, data: Any) -> None:
+    def __init__(self, type: str, subject: str, data: Any, source: str | None = None) -> None:
         super().__init__()
         self.type = type
         self.subject = subject
         self.data = data
+        self.source = source
 
     def describe(self) -> str:
         return f"emit {self.type}"

@@ -91,7 +91,7 @@ def _emit(runs: Runs, run: Run, ask: Emit, now: int, into: Decision) -> None:
     id = f"{run.id}/{ask.key}"
     data = {"key": ask.key, "type": ask.type, "subject": ask.subject, "id": id}
     emitted = _write(run, "event.emitted", data, ask, now, into)
-    sent: dict[str, Any] = {"id": id, "source": f"/runs/{run.id}"}
+    sent: dict[str, Any] = {"id": id, "source": ask.source or f"/runs/{run.id}"}
     if ask.data is not None:
         sent["data"] = ask.data
     partition = runs.partition_of(ask.subject)

@@ -13,9 +13,10 @@ from batuta.kernel.errors import Conflict, NotFound
 from batuta.kernel.event import Event, Message, Record
 from batuta.kernel.machine import Decision
 from batuta.kernel.world import Outcome
+from batuta.workflow.ask import RESERVED
 from batuta.workflow.model import Definitions, Rule
 from batuta.workflow.run import seen
-from batuta.workflow.verbs import RESERVED, event_of
+from batuta.workflow.verbs import event_of
 
 
 @dataclass(slots=True)

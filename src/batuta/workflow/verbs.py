@@ -14,6 +14,7 @@ from batuta.common.duration import nanoseconds
 from batuta.common.pattern import Predicate, compile_where
 from batuta.kernel.errors import BatutaError
 from batuta.workflow.ask import (
+    RESERVED,
     Ask,
     Attributes,
     Emit,
@@ -35,12 +36,6 @@ C = TypeVar("C")
 D = TypeVar("D")
 
 _ANY = codec_of(Any)
-
-RESERVED = (
-    "run.", "step.", "timer.", "wait.", "signal.", "child.", "event.emitted", "schedule.",
-    "delivery.", "server.", "object.", "patch.marked", "attributes.set", "machine.", "activity.",
-)  # fmt: skip
-"""Beginnings of event types that are Batuta's own."""
 
 
 @dataclass(frozen=True, slots=True)

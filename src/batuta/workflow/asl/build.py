@@ -9,12 +9,21 @@ from batuta.workflow.asl.states.distributed import DistributedMap
 from batuta.workflow.asl.states.inline_map import InlineMap
 from batuta.workflow.asl.states.node import Node, States
 from batuta.workflow.asl.states.parallel import Parallel
+from batuta.workflow.asl.states.put_events import PutEvents
 from batuta.workflow.asl.states.simple import Choice, Fail, Pass, Succeed, Wait
 from batuta.workflow.asl.states.task import Task
 
 Value = Mapping[str, Any]
+
+
+def _task(name: str, value: Value, language: str) -> Node:
+    make = PutEvents if value["Resource"].startswith(PUT_EVENTS) else Task
+    return make(name, value, language)
+
+
+PUT_EVENTS = "arn:aws:states:::events:putEvents"
 SIMPLE: dict[str, Callable[[str, Value, str], Node]] = {
-    "Choice": Choice, "Fail": Fail, "Pass": Pass, "Succeed": Succeed, "Task": Task, "Wait": Wait,
+    "Choice": Choice, "Fail": Fail, "Pass": Pass, "Succeed": Succeed, "Task": _task, "Wait": Wait,
 }  # fmt: skip
 
 

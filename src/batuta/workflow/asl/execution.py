@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from batuta.common.keyed import bits
 from batuta.kernel.errors import Cancelled
 from batuta.kernel.event import Event
-from batuta.workflow.ask import Ask, SignalWait, Sleep
+from batuta.workflow.ask import Ask, Emit, SignalWait, Sleep
 from batuta.workflow.asl.context import timestamp
 from batuta.workflow.asl.errors import StateFailed
 from batuta.workflow.asl.scope import NOTHING, Join, Scope
@@ -215,6 +215,14 @@ class Execution:
                 return key
         self.wanted[key] = ask
         return key
+
+    def emit(self, scope: Scope, ask: Emit) -> str:
+        """Write an event into the journal; its id. Nobody waits for it."""
+        ask.key = scope.key()
+        ask.cause = self.cause
+        self.operations += 1
+        self.wanted[ask.key] = ask
+        return f"{self.run}/{ask.key}"
 
     def sleep(self, scope: Scope, delay: int, then: Then) -> None:
         """Wait so many nanoseconds; none is no wait."""

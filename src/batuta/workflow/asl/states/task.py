@@ -25,7 +25,7 @@ from batuta.workflow.asl.states.node import Node, Value, number
 from batuta.workflow.asl.template import payload
 
 if TYPE_CHECKING:
-    from batuta.workflow.asl.execution import Execution, Recorded
+    from batuta.workflow.asl.execution import Execution, Recorded, Then
     from batuta.workflow.asl.scope import Scope
 
 SECOND = 1_000_000_000
@@ -153,12 +153,18 @@ class Task(Node):
             data["credentials"] = credentials
         step = self._step(execution, input, limits, data)
         self._scheduled(execution, scope, input, limits, credentials)
+        then: Then = answered
+        if waiting is not None:
+            then = _Submitted(self, waiting, limits, execution.now)
+        self.call(execution, scope, step, data, then)
+
+    def call(
+        self, execution: Execution, scope: Scope, step: Any, data: dict[str, Any], then: Then
+    ) -> None:
+        """Ask the world for it."""
         call: Call[Any] = Call(cast(Any, step), (), {})
         call.data = data
-        if waiting is None:
-            execution.ask(scope, call, answered)
-        else:
-            execution.ask(scope, call, _Submitted(self, waiting, limits, execution.now))
+        execution.ask(scope, call, then)
 
     def _step(self, execution: Execution, input: Any, limits: Limits, data: dict[str, Any]) -> Any:
         express = execution.workflow.express
