@@ -70,19 +70,6 @@ def asked(address: str, folder: Path, resource: str, input: Any) -> Any:
     return found[0]
 
 
-def test_entries_that_were_refused_fail_the_task(address: str, tmp_path: Path) -> None:
-    refused = {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
-    ANSWERS["PutEvents"] = [{"Entries": [{"EventId": "1"}, refused], "FailedEntryCount": 1}]
-    entries = [{"Source": "a", "DetailType": "b", "Detail": {"c": 1}}]
-    outcome = asked(address, tmp_path, "events:putEvents", {"Entries": entries})
-    assert outcome.failure.type == "EventBridge.FailedEntry"
-    assert json.loads(outcome.failure.message) == {
-        "Entries": [{"EventId": "1"}, refused],
-        "FailedEntryCount": 1,
-    }
-    assert HEARD[0][1]["Entries"][0]["Detail"] == '{"c":1}'
-
-
 def test_a_model_answers_with_json(address: str, tmp_path: Path) -> None:
     ANSWERS["POST /model/m/invoke"] = [{"results": [1]}]
     given = {"ModelId": "m", "Body": {"inputText": "hello"}}

@@ -74,6 +74,11 @@ class FakeSystem:
         self._epochs = {0: epoch}
         self._moved = asyncio.Condition()
 
+    def answer_tasks(
+        self, states: Any, url: str | None = None, key: tuple[str, str] | None = None
+    ) -> None:
+        """There are no tasks."""
+
     def write(self, events: Iterable[Event] = (), records: Iterable[Record] = ()) -> None:
         self.journal.commit(Batch(list(events), list(records), epochs=self._epochs))
 

@@ -17,6 +17,7 @@ from batuta.kernel.journal import Journal, Lease
 from batuta.real.output import LogFiles
 from batuta.real.ownership import is_dead, lives_here
 from batuta.real.system import System
+from batuta.workflow.asl.machine import StateMachine
 
 T = TypeVar("T")
 SECRET = "BATUTA_SECRET_"
@@ -71,11 +72,24 @@ class Host:
         self._thread.start()
         self._system, self._logs = self.call(self._make(project, journal, place))
         self.call(self._system.start())
+        if any(isinstance(each, StateMachine) for each in project.definitions.workflows.values()):
+            self.call(self._answer_tasks(project))
 
     async def _make(
         self, project: Project, journal: Journal, place: Place
     ) -> tuple[System, LogFiles]:
         return system_of(project, journal, place)
+
+    async def _answer_tasks(self, project: Project) -> None:
+        """Nested executions are begun here: there is no server that would."""
+        from batuta.server.stepfunctions.deploy import deploy  # only where there are machines
+        from batuta.server.stepfunctions.inside import Inside
+        from batuta.server.stepfunctions.service import Service
+        from batuta.server.stepfunctions.settings import read_settings
+
+        await deploy(self._system)
+        service = Service(self._system, read_settings(project.folder))
+        self._system.answer_tasks(Inside(service))
 
     @property
     def system(self) -> System:

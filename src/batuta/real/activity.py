@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 from math import inf
 from time import monotonic
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from batuta.kernel.world import Failure, Outcome
 from batuta.real.job import Hub, Job
 from batuta.workflow.asl.arn import token_of
+from batuta.workflow.asl.errors import RUNTIME
 
 
 class Activities:
@@ -20,10 +22,16 @@ class Activities:
     heartbeat from the moment a worker has it. A worker that says nothing any more loses its
     task to those limits. A token is the same after a restart: a worker may settle a task that
     the server has put back into the line meanwhile.
+
+    Attributes
+    ----------
+    known: says whether there is an activity of an ARN; None: whatever is asked for exists.
     """
 
     def __init__(self, hub: Hub) -> None:
+        self.known: Callable[[str], Awaitable[bool]] | None = None
         self._hub = hub
+        self._looks: set[asyncio.Task[None]] = set()
         self._lines: dict[str, deque[Job]] = {}
         self._asking: dict[str, deque[asyncio.Future[None]]] = {}
         self._jobs: dict[str, Job] = {}
@@ -38,6 +46,17 @@ class Activities:
         self._jobs[token_for(job)] = job
         self._line(job).append(job)
         self._wake(_activity(job))
+        if self.known is not None:
+            look = self._hub.loop.create_task(self._look(job, self.known))
+            self._looks.add(look)
+            look.add_done_callback(self._looks.discard)
+
+    async def _look(self, job: Job, known: Callable[[str], Awaitable[bool]]) -> None:
+        """A task of an activity that nobody made, or that was deleted, would wait for ever."""
+        activity = _activity(job)
+        if not await known(activity) and not job.done:
+            text = f"The activity {activity} does not exist."
+            self._end(token_for(job), job, job.failed(Failure(RUNTIME, text, retryable=False)))
 
     def stop(self, job: Job) -> None:
         """Its time is up, or nobody wants it any more: its worker is told when it speaks next."""
@@ -86,6 +105,7 @@ class Activities:
         if job is None or token not in self._workers:
             return
         del self._workers[token]
+        job.detail = None
         job.context.beat_at = inf
         self._line(job).appendleft(job)
         self._wake(_activity(job))
@@ -127,6 +147,7 @@ class Activities:
     def _hand_over(self, job: Job, worker: str | None) -> tuple[str, Any]:
         token = token_for(job)
         self._workers[token] = worker
+        job.detail = {"worker": worker}
         deadline = job.deadline
         self._hub.began(job)  # its heartbeats are awaited from now; its time goes on running
         job.deadline = deadline

@@ -241,7 +241,7 @@ class Lambdas:
         given = _given(job, resource)
         if resource.family == "lambda":
             given = {"FunctionName": resource.text, "Payload": invocation.event}
-        if "Payload" in given:
+        if given.get("Payload") is not None:
             given["Payload"] = dumps(given["Payload"])
         asked = asked_by(job, Resource(resource.text, "lambda", "lambda", "invoke"))
         operation = Operation(self._clients, asked)
@@ -308,7 +308,8 @@ def _invocation(job: Job, resource: Resource) -> Invocation:
         parts = str(job.command.data.get("execution", "")).split(":")
         place = parts[3:5] if len(parts) > 4 else ["us-east-1", "000000000000"]
         arn = f"arn:aws:lambda:{place[0]}:{place[1]}:function:{name}"
-    return Invocation(name, qualifier, arn, given.get("Payload", {}), request)
+    event = given.get("Payload")
+    return Invocation(name, qualifier, arn, {} if event is None else event, request)
 
 
 def _shown(value: Any, status: int, invocation: Invocation) -> dict[str, Any]:

@@ -17,13 +17,14 @@ from batuta.real.integrations import Integrations, Located, integrations_of
 from batuta.real.invoke import Invoke
 from batuta.real.job import Hub, Job
 from batuta.real.lambdas import Lambdas
+from batuta.real.nested import Nested
 from batuta.real.shell import Surroundings
 from batuta.workflow.asl.resource import parse
 
 log = logging.getLogger("batuta")
 
 Effect = Callable[[Job], Awaitable[Outcome]]
-CALLS = ("aws", "events", "nested")
+CALLS = ("aws", "nested")
 
 
 class Services:
@@ -33,6 +34,7 @@ class Services:
     ----------
     activities: the pool of activities, at which workers ask for tasks.
     clients: of boto3; `clients.answer_here` tells where this server is Step Functions itself.
+    nested: executions begun by others; its `states` is who answers them in this process.
     effects: by the names of their pools.
     """
 
@@ -42,10 +44,11 @@ class Services:
         self._lambdas = Lambdas(hub, around, integrations, self.clients)
         self._invoke = Invoke(around, integrations, self.clients)
         places = Places(integrations.folder, self.clients)
-        calls = Aws(self.clients)
+        self._calls = Aws(self.clients)
+        self.nested = Nested(integrations, self._calls)
         self.effects: Mapping[str, Effect] = {
-            "aws": calls.perform,
-            "jobs": calls.perform,
+            "aws": self._call,
+            "jobs": self._call,
             "lambda": self._lambdas.perform,
             "invoke": self._invoke.perform,
             "items": Items(places).perform,
@@ -62,6 +65,11 @@ class Services:
         self.clients.use(integrations)
         self._lambdas.use(integrations)
         self._invoke.use(integrations)
+        self.nested.use(integrations)
+
+    def _call(self, job: Job) -> Awaitable[Outcome]:
+        nested = job.command.kind == "nested"
+        return self.nested.perform(job) if nested else self._calls.perform(job)
 
     async def close(self) -> None:
         """End the functions and close the connections."""

@@ -42,5 +42,10 @@ class System(Protocol):
     ) -> AsyncIterator[Event]:
         """Events after a seq, live, in order, without a gap."""
 
+    def answer_tasks(
+        self, states: Any, url: str | None = None, key: tuple[str, str] | None = None
+    ) -> None:
+        """Who answers what tasks ask of Step Functions, and where that is reached by HTTP."""
+
     def stats(self) -> dict[str, float]:
         """Counters and gauges."""

@@ -16,6 +16,7 @@ from batuta.server.app import app
 from batuta.server.guard import Access, hashed, is_loopback
 from batuta.server.port import System
 from batuta.server.stepfunctions.deploy import deploy
+from batuta.server.stepfunctions.inside import Inside
 from batuta.server.stepfunctions.settings import read_settings
 
 BACKLOG = 512
@@ -75,6 +76,8 @@ async def serve(
         while not server.started and not task.done():
             await asyncio.sleep(STARTED_EVERY_S)
         await deploy(system)
+        key = next(iter(settings.credentials.items()), None)
+        system.answer_tasks(Inside(made.state.stepfunctions), address(listening), key)
         if on_ready is not None and not task.done():
             on_ready(address(listening))
         await asyncio.shield(task)

@@ -87,6 +87,10 @@ def command_of(
 ASKED_ONLY = frozenset(("key", "name", "kind", "attempt", "undoes"))
 
 
+TOLD_APART = ("bases", "heartbeat", "worker")
+"""What of an outcome's detail is no part of its failure."""
+
+
 def failure_data(failure: Failure, outcome: Outcome | None) -> dict[str, Any]:
     """A failure in its stored form."""
     data: dict[str, Any] = {"type": failure.type, "message": failure.message}
@@ -97,7 +101,7 @@ def failure_data(failure: Failure, outcome: Outcome | None) -> dict[str, Any]:
     if not failure.retryable:
         data["retryable"] = False
     if outcome is not None:
-        detail = {k: v for k, v in outcome.detail.items() if k not in ("bases", "heartbeat")}
+        detail = {k: v for k, v in outcome.detail.items() if k not in TOLD_APART}
         if detail:
             data["detail"] = detail
     return data

@@ -313,8 +313,10 @@ class Runs:
             data["error"] = failure_data(outcome.failure, outcome)
             data["retry_at"] = self._retry_at(run, call, outcome, now)
         data["started"] = outcome.started or asked.time
-        if outcome.detail and "heartbeat" in outcome.detail:
-            data["heartbeat"] = outcome.detail["heartbeat"]
+        if outcome.detail:
+            for name in ("heartbeat", "worker"):
+                if name in outcome.detail:
+                    data[name] = outcome.detail[name]
         cause = asked if asked.type else asked.cause
         into.events.append(Event(kind, run.id, data, cause, now, outcome.command, run.partition))
 

@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from tests.conformance.asl.calls import Replay
+from tests.conformance.asl.cases import parametrized
+from tests.conformance.asl.functions import write_project
 from tests.server.stepfunctions.serving import served
 
-CASES = Path(__file__).resolve().parents[4] / "shared" / "conformance" / "asl"
-KNOWN = Path(__file__).with_name("known_failures_api.txt")
 ROLE = "arn:aws:iam::111111111111:role/tested"
 TEXTS = ("definition", "input", "variables", "context")
 
 
-def cases() -> list[Any]:
-    """The cases of this kind; those that are known to fail are marked with their reason."""
-    known = dict(line.split(": ", 1) for line in KNOWN.read_text("utf-8").splitlines() if line)
-    found = []
-    for file in sorted(CASES.glob("test_state/*.json")):
-        case = json.loads(file.read_text("utf-8"))
-        why = known.get(case["id"])
-        marks = [pytest.mark.xfail(reason=why)] if why else []
-        found.append(pytest.param(case, id=case["id"], marks=marks))
-    return found or [pytest.param(None, marks=pytest.mark.skip(f"no cases in {CASES}"))]
-
-
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with served(tmp_path_factory.mktemp("project")) as server:
+    folder = tmp_path_factory.mktemp("project")
+    write_project(folder)
+    with served(folder) as server:
         yield server.client()
 
 
@@ -42,13 +31,16 @@ def asked(case: dict[str, Any]) -> dict[str, Any]:
     for name in TEXTS:
         if name in found:
             found[name] = json.dumps(found[name])
+    if "lambda_service" in case["id"]:
+        text = json.dumps(found).replace("lambda_func_00000000", "id_function")
+        found = json.loads(text)
     wants_none = '"RoleArn": null' in json.dumps(case["expected"])
     if not wants_none and "no_role_arn" not in case["id"]:
         found["roleArn"] = ROLE
     return found
 
 
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", parametrized("test_state", "known_failures_api.txt"))
 def test_a_state_is_tested_as_the_service_tests_it(case: dict[str, Any], client: Any) -> None:
     replay = Replay(client, case)
     expected = case["expected"]

@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from tests.conformance.asl.calls import Replay
+from tests.conformance.asl.cases import parametrized
 from tests.server.stepfunctions.serving import PASS, ROLE, machine, served
-
-CASES = Path(__file__).resolve().parents[4] / "shared" / "conformance" / "asl"
-KNOWN = Path(__file__).with_name("known_failures_api.txt")
-
-
-def cases() -> list[Any]:
-    """The cases of this kind; those that are known to fail are marked with their reason."""
-    known = dict(line.split(": ", 1) for line in KNOWN.read_text("utf-8").splitlines() if line)
-    found = []
-    for file in sorted(CASES.glob("*/*.json")):
-        case = json.loads(file.read_text("utf-8"))
-        if case["kind"] == "validation":
-            why = known.get(case["id"])
-            marks = [pytest.mark.xfail(reason=why)] if why else []
-            found.append(pytest.param(case, id=case["id"], marks=marks))
-    return found or [pytest.param(None, marks=pytest.mark.skip(f"no cases in {CASES}"))]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +43,7 @@ def asked(case: dict[str, Any], number: int, client: Any) -> dict[str, Any]:
     return request
 
 
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", parametrized("validation", "known_failures_api.txt"))
 def test_a_definition_is_judged_as_the_service_judges_it(case: dict[str, Any], client: Any) -> None:
     replay, expected = Replay(client, case), case["expected"]
     number = abs(hash(case["id"])) % 10**12

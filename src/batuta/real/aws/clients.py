@@ -48,7 +48,7 @@ class Clients:
             self._clients.clear()
 
     def answer_here(self, endpoint: str, key: str = "batuta", secret: str = "batuta") -> None:
-        """This server is Step Functions itself, for `aws-sdk:sfn`, unless the settings say else.
+        """This server is Step Functions itself, for `aws-sdk:sfn`, unless `endpoints` says else.
 
         Parameters
         ----------
@@ -131,11 +131,12 @@ class Clients:
         )
         options: dict[str, Any] = {"region_name": region, "config": config}
         endpoint = self._endpoint(service)
-        if endpoint is not None:
-            options["endpoint_url"] = endpoint
-        elif service == "stepfunctions" and self._own is not None:
+        named = service in self._integrations.endpoints
+        if service == "stepfunctions" and self._own is not None and not named:
             options["endpoint_url"], key, secret = self._own
             options |= {"aws_access_key_id": key, "aws_secret_access_key": secret}
+        elif endpoint is not None:
+            options["endpoint_url"] = endpoint
         if service == "s3" and endpoint is not None:
             config = config.merge(botocore.config.Config(s3={"addressing_style": "path"}))
             options["config"] = config

@@ -50,7 +50,7 @@ def asked_by(job: Job, resource: Resource) -> Asked:
 
 
 class Aws:
-    """Performs `aws` commands, and `events` and `nested` ones that go to another place."""
+    """Performs `aws` commands, and `nested` ones that go to another place."""
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients

@@ -49,6 +49,17 @@ def failure_of_call(error: Exception, model: Any, service: str) -> Failure | Non
     return Failure(f"{prefix}.SdkClientException", _client_text(error))
 
 
+def failure_of_refusal(service: str, code: str, message: str) -> Failure:
+    """The failure of an optimised integration that this server itself refuses.
+
+    Parameters
+    ----------
+    service: as the resource names it (`states`). code, message: of the service's error.
+    """
+    name = f"{words_of(service).prefix}.{exception_name(code)}"
+    return Failure(name, f"{message} ({_optimised(code, {}, service)})", retryable=True)
+
+
 def _answer(error: Exception) -> tuple[str, str, str, dict[str, Any]] | None:
     """Code, what names the error's shape, message and metadata of a service's answer."""
     if isinstance(error, Refusal):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from json import dumps, loads
+from json import loads
 from typing import Any
 
-from batuta.kernel.world import Failure
 from batuta.real.aws.calls import Operation
-from batuta.real.aws.shapes import Misfits, metadata, text_of
-from batuta.real.call import Refused
+from batuta.real.aws.shapes import Misfits, metadata
 
 Input = dict[str, Any]
 Given = Callable[[Input], Input]
@@ -34,17 +32,6 @@ def call(operation: Operation) -> Any:
     if key in _TOLD:
         result = _TOLD[key](asked.input, result)
     return result if key in SILENT else {**result, **metadata(answer)}
-
-
-# -- EventBridge -------------------------------------------------------------------------------
-
-
-def _entries(result: Any) -> Any:
-    """Entries that were refused fail the task."""
-    if result.get("FailedEntryCount"):
-        told = {"Entries": result["Entries"], "FailedEntryCount": result["FailedEntryCount"]}
-        raise Refused(Failure("EventBridge.FailedEntry", dumps(told, separators=(",", ":"))))
-    return result
 
 
 # -- Bedrock -----------------------------------------------------------------------------------
@@ -107,32 +94,16 @@ def _cancelled(value: Input, result: Any) -> Any:
     return {"CancelStepsInfo": next(iter(result.get("CancelStepsInfoList", [])), {})}
 
 
-def _entries_given(value: Input) -> Input:
-    """The detail of an event is JSON text for the service, whatever the state gives."""
-    entries = value.get("Entries")
-    if not isinstance(entries, list):
-        return value
-    made = [
-        {**entry, "Detail": text_of(entry["Detail"])}
-        if isinstance(entry, dict) and entry.get("Detail") is not None
-        else entry
-        for entry in entries
-    ]
-    return {**value, "Entries": made}
-
-
 _GIVEN: Mapping[str, Given] = {
     "bedrock:invokeModel": _model_call,
     "elasticmapreduce:addStep": _flow,
     "elasticmapreduce:cancelStep": _one_step,
     "elasticmapreduce:setClusterTerminationProtection": _flows,
     "elasticmapreduce:terminateCluster": _flows,
-    "events:putEvents": _entries_given,
 }
 _TOLD: Mapping[str, Told] = {
     "bedrock:invokeModel": _model_answer,
     "elasticmapreduce:addStep": _step,
     "elasticmapreduce:cancelStep": _cancelled,
     "elasticmapreduce:createCluster": _cluster,
-    "events:putEvents": lambda value, result: _entries(result),
 }

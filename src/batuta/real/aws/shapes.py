@@ -156,6 +156,8 @@ def _blob(shape: Any, name: str, value: Any, problems: list[str]) -> bytes:
         except (binascii.Error, ValueError):
             problems.append(f"The value for the field '{upper_first(name)}' must be base64")
             return b""
+    if isinstance(value, str) and shape.serialization.get("streaming"):
+        return dumps(value, ensure_ascii=False).encode()  # a text too is written as JSON
     return text_of(value).encode()
 
 

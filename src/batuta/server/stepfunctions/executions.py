@@ -88,7 +88,12 @@ async def known_execution(
 
 async def describe_execution(service: Service, asked: Asked, request: Request) -> Answer:
     """An execution with its input, and its output or its error."""
-    record, started = await known_execution(service, asked["executionArn"])
+    return await described(service, asked)
+
+
+async def described(service: Service, asked: Asked, *, express: bool = False) -> Answer:
+    """The same, for whoever asks without HTTP; `express`: of EXPRESS state machines as well."""
+    record, started = await known_execution(service, asked["executionArn"], express=express)
     end = None
     if record.ended is not None:
         end = await last_of(service, record.id, ENDS)

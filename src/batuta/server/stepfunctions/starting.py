@@ -99,6 +99,8 @@ def _asking(service: Service, found: Found, asked: Asked, name: str) -> dict[str
         machine["alias"] = found.alias
     if "traceHeader" in asked:
         machine["trace"] = asked["traceHeader"]
+    if "startedBy" in asked:
+        machine["by"] = asked["startedBy"]
     if service.settings.strict:
         machine["quotas"] = "aws"
     return {"workflow": found.name, "args": [input_of(asked)], "kwargs": {}, "machine": machine}
@@ -107,6 +109,12 @@ def _asking(service: Service, found: Found, asked: Asked, name: str) -> dict[str
 async def start_execution(service: Service, asked: Asked, request: Request) -> Answer:
     """Start an execution. Of a STANDARD state machine, the same name with the same input means
     the execution that runs already."""
+    return await begin_execution(service, asked)
+
+
+async def begin_execution(service: Service, asked: Asked) -> Answer:
+    """The same, also for a task of this server's: what is `startedBy` the same command is the
+    same execution, also when it has ended."""
     found = await find(service, asked["stateMachineArn"])
     name = check_name(asked.get("name") or str(uuid4()))
     data = _asking(service, found, asked, name)
@@ -127,7 +135,9 @@ async def _check_same(
     started = await started_of(service, run)
     known = started is not None and "machine" in started.data
     same = known and started is not None and started.data["args"] == data["args"]
-    if not same or status_of(record) != "RUNNING":
+    by = data["machine"].get("by")
+    again = by is not None and started is not None and started.data["machine"].get("by") == by
+    if not again and not (same and status_of(record) == "RUNNING"):
         raise ServiceError("ExecutionAlreadyExists", f"Execution Already Exists: '{arn}'")
 
 

@@ -292,8 +292,8 @@ class Task(Node):
     def started(self, execution: Execution, scope: Scope) -> None:
         """An activity's worker has taken it, which is known only when it has ended."""
         data = {} if execution.cause is None else execution.cause.data
-        if "worker" in data or execution.cause is None or "result" in data:
-            worker = data.get("worker")
+        if "worker" in data:
+            worker = data["worker"]
             execution.note(scope, "ActivityStarted", {"workerName": worker} if worker else None)
 
     def submitted(self, execution: Execution, scope: Scope, output: Any) -> None:
@@ -311,7 +311,11 @@ def answered(execution: Execution, scope: Scope, value: Any, failure: Any) -> No
         detail = failure.failure.get("detail") or {}
         if "submitted" in detail:
             node.submitted(execution, scope, detail["submitted"])
-        node.broke(execution, scope, *error_of(failure))
+        error, cause = error_of(failure)
+        if node.resource.family == "activity" and error == RUNTIME:
+            node.failed(execution, scope, StateFailed(RUNTIME, cause))
+            return
+        node.broke(execution, scope, error, cause)
         return
     if node.resource.pattern.startswith("sync") and _is_job(value):
         node.submitted(execution, scope, value["submitted"])
