@@ -3,6 +3,8 @@
     python demo.py                        # 1,000 orders, two kill -9
     python demo.py --orders 200 --kills 5 --seed 7 --keep
 
+Half of the orders go through the Python workflow, the others through the state machine.
+
 Exit code 0: every order was shipped once and paid once, or was taken back completely.
 """
 
@@ -18,7 +20,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ STARTED_WITHIN_S = 30.0
 MOVES_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.2
 ENDED = ("completed", "failed", "cancelled", "terminated")
+WORKFLOW, MACHINE = "checkout", "checkout-machine"
 
 
 class Trouble(Exception):
@@ -109,7 +111,7 @@ class Show:
         moved, last = time.monotonic(), -1
         while True:
             counts = server.counts()
-            ended = sum(counts[status] for status in ENDED)
+            ended = sum(each.ended for each in counts.values())
             self.progress(ended, counts)
             if ended >= wanted:
                 return
@@ -119,12 +121,13 @@ class Show:
                 raise Trouble(f"no order ended within {MOVES_WITHIN_S:.0f} s")
             time.sleep(LOOK_EVERY_S)
 
-    def progress(self, ended: int, counts: Counter[str]) -> None:
+    def progress(self, ended: int, counts: dict[str, Counts]) -> None:
         rate = ended / (time.monotonic() - self.began)
-        running = counts["running"] + counts["sleeping"] + counts["parked"]
+        workflow, machine = counts[WORKFLOW], counts[MACHINE]
         text = (
-            f"{ended:>6,} of {self.total:,} ended   {running:>5,} running   "
-            f"{counts['compensated']:>4,} compensated   {rate:>5,.0f} orders/s"
+            f"{ended:>6,} of {self.total:,} ended ({workflow.ended:,} by the workflow, "
+            f"{machine.ended:,} by the state machine)   "
+            f"{workflow.running + machine.running:>5,} running   {rate:>5,.0f} orders/s"
         )
         tenth = 10 * ended // self.total
         if self.live:
@@ -146,6 +149,14 @@ class Show:
 # -- the server ----------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many runs of one kind there are."""
+
+    ended: int
+    running: int
+
+
 @dataclass(slots=True)
 class Server:
     """`batuta up` as a process, and its HTTP API."""
@@ -159,14 +170,11 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def submit(self, orders: list[dict[str, Any]]) -> int:
-        """Start a run for each order, and say how many are new: an order's id is its run's id,
-        and a second start with an id is the same run."""
+        """Start a run for each order, and say how many are new: the order's id is in its run's
+        id, and a second start with an id is the same run."""
         new = 0
         for first in range(0, len(orders), BATCH):
-            batch = [
-                {"workflow": "checkout", "id": order["id"], "args": [order]}
-                for order in orders[first : first + BATCH]
-            ]
+            batch = [run_of(order) for order in orders[first : first + BATCH]]
             answer = self.api.post("/api/runs:batch", json={"runs": batch}).raise_for_status()
             results = answer.json()["results"]
             if refused := [result["error"] for result in results if "error" in result]:
@@ -174,19 +182,20 @@ class Server:
             new += sum(result["created"] for result in results)
         return new
 
-    def counts(self) -> Counter[str]:
-        """How many runs there are, by status, and how many orders were compensated."""
-        workflows = self.api.get("/api/workflows").raise_for_status().json()["workflows"]
-        [checkout] = (flow for flow in workflows if flow["name"] == "checkout")
-        counts = Counter[str](checkout["runs"])
-        counts["compensated"] = len(self.compensated())
-        return counts
+    def counts(self) -> dict[str, Counts]:
+        """How many runs there are of the workflow and of the state machine."""
+        flows = self.api.get("/api/workflows").raise_for_status().json()["workflows"]
+        found = {}
+        for flow in flows:
+            ended = sum(flow["runs"].get(status, 0) for status in ENDED)
+            found[flow["name"]] = Counts(ended, sum(flow["runs"].values()) - ended)
+        return found
 
-    def compensated(self) -> list[dict[str, Any]]:
-        """The runs of compensated orders: `checkout` marks them with a search attribute."""
-        search: dict[str, str | int] = {"attribute.outcome": "compensated", "limit": 1000}
+    def compensated(self, workflow: str) -> list[dict[str, Any]]:
+        """The runs of compensated orders; the workflow marks them with a search attribute, too."""
+        search: dict[str, str | int] = {"workflow": workflow, "limit": 1000}
         runs: list[dict[str, Any]] = self.api.get("/api/runs", params=search).json()["runs"]
-        return runs
+        return [run for run in runs if str(run["result"]).startswith("compensated")]
 
     def kill(self) -> int:
         """kill -9."""
@@ -194,6 +203,13 @@ class Server:
         self.process.wait()
         self.api.close()
         return self.process.pid
+
+
+def run_of(order: dict[str, Any]) -> dict[str, Any]:
+    """How an order is started: those with an even number by the state machine."""
+    if int(order["id"].rpartition("-")[2]) % 2:
+        return {"workflow": WORKFLOW, "id": order["id"], "args": [order]}
+    return {"workflow": MACHINE, "id": f"{MACHINE}:{order['id']}", "args": [order]}
 
 
 class Stage:
@@ -286,7 +302,7 @@ class Stage:
 
     def explain(self, server: Server) -> None:
         """Why one of the compensated orders ended as it did."""
-        orders = server.compensated()
+        orders = server.compensated(WORKFLOW)
         if orders:
             sold_out = [run for run in orders if "sold out" in str(run["result"])]
             print(f"\n$ batuta why {(id := (sold_out or orders)[0]['id'])}", flush=True)
@@ -297,11 +313,11 @@ class Stage:
         """Where to look next."""
         state = self.folder / "state"
         reach = f"--url {server.url}" if keep else f"--state {shown(state)}"
-        some = server.compensated()[:1]
-        id = some[0]["id"] if some else "order-0001"
         print("\nto look further:")
         print(f"  batuta ps --attr outcome=compensated {reach}")
-        print(f"  batuta show {id} {reach}")
+        for flow, order in ((WORKFLOW, "order-0001"), (MACHINE, f"{MACHINE}:order-0002")):
+            some = server.compensated(flow)[:1]
+            print(f"  batuta show {some[0]['id'] if some else order} {reach}")
         print(f"  sqlite3 {shown(self.folder / 'bank.sqlite')} 'select * from ledger'")
         if not keep:
             print("  python examples/shop/demo.py --keep   leaves the server and its pages up")

@@ -44,6 +44,8 @@ def test_orders_survive_a_kill(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("kill -9 ") == 1
     assert "all 150 orders were submitted again: none is new" in done.stdout
+    assert "(75 by the workflow, 75 by the state machine)" in done.stdout
+    assert "batuta show checkout-machine:order-" in done.stdout
     assert "shop.py:" in done.stdout.partition("$ batuta why order-")[2]
 
     report = audit(tmp_path, tmp_path / "orders.jsonl")

@@ -61,6 +61,15 @@ def shop() -> FakeProject:
     )
 
 
+class FakeServices:
+    """There are no tasks."""
+
+    def answer(
+        self, states: Any, url: str | None = None, key: tuple[str, str] | None = None
+    ) -> None:
+        """Nobody asks."""
+
+
 class FakeSystem:
     """The interface of `batuta.real.system.System`, by hand."""
 
@@ -68,16 +77,12 @@ class FakeSystem:
         self.journal = SqliteJournal(path)
         self.project = shop()
         self.time = START
+        self.services = FakeServices()
         self.submitted: list[tuple[str, str, dict[str, Any]]] = []
         epoch = self.journal.acquire(0, "fake", 0, 2**62)
         assert epoch is not None
         self._epochs = {0: epoch}
         self._moved = asyncio.Condition()
-
-    def answer_tasks(
-        self, states: Any, url: str | None = None, key: tuple[str, str] | None = None
-    ) -> None:
-        """There are no tasks."""
 
     def write(self, events: Iterable[Event] = (), records: Iterable[Record] = ()) -> None:
         self.journal.commit(Batch(list(events), list(records), epochs=self._epochs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -73,23 +74,13 @@ class Host:
         self._system, self._logs = self.call(self._make(project, journal, place))
         self.call(self._system.start())
         if any(isinstance(each, StateMachine) for each in project.definitions.workflows.values()):
-            self.call(self._answer_tasks(project))
+            nesting = importlib.import_module("batuta.cli.nesting")  # with all of the API
+            self.call(nesting.answer_tasks(self._system))
 
     async def _make(
         self, project: Project, journal: Journal, place: Place
     ) -> tuple[System, LogFiles]:
         return system_of(project, journal, place)
-
-    async def _answer_tasks(self, project: Project) -> None:
-        """Nested executions are begun here: there is no server that would."""
-        from batuta.server.stepfunctions.deploy import deploy  # only where there are machines
-        from batuta.server.stepfunctions.inside import Inside
-        from batuta.server.stepfunctions.service import Service
-        from batuta.server.stepfunctions.settings import read_settings
-
-        await deploy(self._system)
-        service = Service(self._system, read_settings(project.folder))
-        self._system.answer_tasks(Inside(service))
 
     @property
     def system(self) -> System:

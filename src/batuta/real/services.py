@@ -17,7 +17,7 @@ from batuta.real.integrations import Integrations, Located, integrations_of
 from batuta.real.invoke import Invoke
 from batuta.real.job import Hub, Job
 from batuta.real.lambdas import Lambdas
-from batuta.real.nested import Nested
+from batuta.real.nested import Nested, States
 from batuta.real.shell import Surroundings
 from batuta.workflow.asl.resource import parse
 
@@ -70,6 +70,21 @@ class Services:
     def _call(self, job: Job) -> Awaitable[Outcome]:
         nested = job.command.kind == "nested"
         return self.nested.perform(job) if nested else self._calls.perform(job)
+
+    def answer(
+        self, states: States, url: str | None = None, key: tuple[str, str] | None = None
+    ) -> None:
+        """Let tasks ask this process for executions and activities.
+
+        Parameters
+        ----------
+        states: who answers. url: where `aws-sdk:sfn` reaches it by HTTP; None: nowhere.
+        key: access key and secret to sign with there; None: anything will do.
+        """
+        self.nested.states = states
+        self.activities.known = states.knows_activity
+        if url is not None:
+            self.clients.answer_here(url, *(key or ()))
 
     async def close(self) -> None:
         """End the functions and close the connections."""

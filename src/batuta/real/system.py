@@ -23,7 +23,6 @@ from batuta.real.following import Following
 from batuta.real.foreign import Foreign
 from batuta.real.inbox import Inbox
 from batuta.real.integrations import integrations_of
-from batuta.real.nested import States
 from batuta.real.output import LogSink
 from batuta.real.owner import ask_owner
 from batuta.real.ownership import is_dead, owner_name
@@ -132,7 +131,8 @@ class System:
             secrets=self._secrets, sink=self._sink, clock=self.clock,
             integrations=integrations_of(self.project),
         )  # fmt: skip
-        self.activities = self.world.services.activities
+        self.services = self.world.services
+        self.activities = self.services.activities
         self._strays = Strays(self.world)
         self._build()
         self.own(await self._sharing.begin())
@@ -425,21 +425,6 @@ class System:
         finally:
             if scratch is not None:
                 scratch.own((), 0)
-
-    def answer_tasks(
-        self, states: States, url: str | None = None, key: tuple[str, str] | None = None
-    ) -> None:
-        """Let tasks ask this process for executions.
-
-        Parameters
-        ----------
-        states: who answers. url: where `aws-sdk:sfn` reaches it by HTTP; None: nowhere.
-        key: access key and secret to sign with there; None: anything will do.
-        """
-        self.world.services.nested.states = states
-        self.activities.known = states.knows_activity
-        if url is not None:
-            self.world.services.clients.answer_here(url, *(key or ()))
 
     @property
     def trouble(self) -> JournalError | None:

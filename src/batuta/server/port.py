@@ -23,6 +23,15 @@ class Project(Protocol):
     def folder(self) -> Path: ...
 
 
+class Services(Protocol):
+    """What tasks of state machines call."""
+
+    def answer(
+        self, states: Any, url: str | None = None, key: tuple[str, str] | None = None
+    ) -> None:
+        """Who answers what tasks ask of Step Functions, and where that is reached by HTTP."""
+
+
 class System(Protocol):
     """One project on one journal in this process."""
 
@@ -30,6 +39,8 @@ class System(Protocol):
     def journal(self) -> Journal: ...
     @property
     def project(self) -> Project: ...
+    @property
+    def services(self) -> Services: ...
 
     async def submit(self, type: str, subject: str, data: dict[str, Any]) -> dict[str, Any]:
         """Ask for something; it is durable when this returns."""
@@ -41,11 +52,6 @@ class System(Protocol):
         self, after: int, types: Sequence[str] = (), subject: str | None = None
     ) -> AsyncIterator[Event]:
         """Events after a seq, live, in order, without a gap."""
-
-    def answer_tasks(
-        self, states: Any, url: str | None = None, key: tuple[str, str] | None = None
-    ) -> None:
-        """Who answers what tasks ask of Step Functions, and where that is reached by HTTP."""
 
     def stats(self) -> dict[str, float]:
         """Counters and gauges."""

@@ -77,7 +77,7 @@ async def serve(
             await asyncio.sleep(STARTED_EVERY_S)
         await deploy(system)
         key = next(iter(settings.credentials.items()), None)
-        system.answer_tasks(Inside(made.state.stepfunctions), address(listening), key)
+        system.services.answer(Inside(made.state.stepfunctions), address(listening), key)
         if on_ready is not None and not task.done():
             on_ready(address(listening))
         await asyncio.shield(task)
