@@ -125,7 +125,7 @@ class StateMachine:
         self.name = name
         self.compiled = compiled(text)
         self.about = dict(about or {})
-        self.steps = steps or {}
+        self.steps: Mapping[str, Any] = {} if steps is None else steps
         self.place = place
         self.source = source
         self.recorder = recorder

@@ -8,7 +8,7 @@ from typing import Any
 
 from batuta.kernel.event import Event
 from batuta.workflow.asl.history import HistoryEvent, tell
-from batuta.workflow.model import Definitions
+from batuta.workflow.model import Definitions, Step, step
 
 
 @dataclass(slots=True)
@@ -42,6 +42,18 @@ class State:
         }  # fmt: skip
 
 
+class AnySteps(dict[str, Step[Any, Any]]):
+    """A step by every name: an execution is told here, not performed, wherever its steps are."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A step of this name that does nothing."""
+        return step(name=name)(_nothing)
+
+
+def _nothing(input: Any) -> Any:
+    """What is performed when nothing is."""
+
+
 Line = tuple[tuple[State, ...], int | None]  # the states around an event, and the Map's item
 
 
@@ -52,7 +64,7 @@ def states_of(journal: Sequence[Event], status: str, ended: int | None) -> list[
     ----------
     journal: all events of the run. status, ended: of the run; what it left open ended with it.
     """
-    states = _states(tell(Definitions(), journal).events)
+    states = _states(tell(Definitions(steps=AnySteps()), journal).events)
     if ended is not None:
         _close(states, status, ended)
     return states
