@@ -7,7 +7,7 @@ from typing import Any
 
 from batuta.kernel.event import Event
 from batuta.server.drawing import draw
-from batuta.server.flow_graph import flow_graph
+from batuta.server.flow_graph import ran
 from batuta.workflow.view import run_view
 
 END = {"Type": "Pass", "End": True}
@@ -35,8 +35,13 @@ def started(machine: dict[str, Any] | None) -> list[Event]:
 
 def test_each_state_has_its_status_and_loops_are_drawn() -> None:
     journal = started({"definition": json.dumps(FLOW)})
-    graph = flow_graph(run_view(journal), journal)
+    found = ran(run_view(journal), journal)
+    assert found is not None
+    graph = found.graph
     assert graph is not None
+    rows = [(row.depth, row.state.name) for row in found.rows]
+    assert rows[:3] == [(0, "Fork"), (1, "Left"), (1, "Each")]
+    assert {node.anchor for node in graph.nodes if node.count} <= {row.id for row in found.rows}
     boxes = {node.id: (node.status, node.badge) for node in graph.nodes if node.kind != "join"}
     assert boxes == {
         "Fork": ("completed", ""), "Left": ("completed", ""), "Each": ("completed", ""),
@@ -52,4 +57,4 @@ def test_each_state_has_its_status_and_loops_are_drawn() -> None:
 
 def test_other_runs_have_no_such_graph() -> None:
     journal = started(None)
-    assert flow_graph(run_view(journal), journal) is None
+    assert ran(run_view(journal), journal) is None

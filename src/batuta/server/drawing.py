@@ -9,7 +9,7 @@ from batuta.server.words import brief, length
 from batuta.workflow.view import GraphNode, RunGraph, RunView, run_graph
 
 LABEL_MAX = 24  # characters
-CHARACTER = 7.4  # px, of the page's font
+CHARACTER = 7.8  # px, of the page's font
 HEIGHT = 46.0
 DOT = 8.0
 MARGIN = 6.0
@@ -70,14 +70,14 @@ def draw(graph: RunGraph) -> Drawing | None:
 def _size(node: GraphNode) -> tuple[float, float]:
     if node.kind == "join":
         return DOT, DOT
-    shown = max(len(brief(node.label, LABEL_MAX)) + len(node.badge) + 1, len(_note(node)))
+    shown = max(len(brief(node.label, LABEL_MAX)) + len(node.badge) + 2, len(_note(node)))
     return max(76.0, shown * CHARACTER + 22), HEIGHT
 
 
 def _note(node: GraphNode) -> str:
-    if node.node is None:
-        return node.status if node.count else ""
-    took = length(node.node.duration)
+    if node.node is None and not node.count:
+        return ""
+    took = length(node.took if node.node is None else node.node.duration)
     return f"{node.status} · {took}" if took else node.status
 
 
@@ -86,7 +86,7 @@ def _box(box: picture.Box, node: GraphNode) -> Box:
         round(box.x + MARGIN, 1), round(box.y + MARGIN, 1), round(box.width, 1),
         round(box.height, 1), brief(node.label, LABEL_MAX), _note(node),
         f"{node.label}: {_note(node)}", node.status, node.kind, node.badge,
-        f"op-{node.id}" if node.node else "",
+        node.anchor or (f"op-{node.id}" if node.node else ""),
     )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ SEQ_MAX = 2**63 - 1
 WHY_MAX = 500
 PARTS = {
     "runs": ("runs_list",),
-    "run": ("run_head", "run_graph", "run_steps", "run_journal", "run_why"),
+    "run": ("run_head", "run_graph", "run_states", "run_steps", "run_journal", "run_why"),
     "events": ("events_list",),
 }
 

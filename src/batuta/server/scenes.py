@@ -9,8 +9,8 @@ from typing import Any
 from batuta.kernel.errors import NotFound
 from batuta.kernel.event import Event
 from batuta.kernel.journal import Journal
-from batuta.server.drawing import Drawing, draw, drawing
-from batuta.server.flow_graph import flow_graph
+from batuta.server.drawing import draw, drawing
+from batuta.server.flow_graph import Ran, ran
 from batuta.workflow.view import (
     ENDED,
     RunView,
@@ -27,6 +27,7 @@ RUN_TYPES = ("run.*", "attributes.set", "signal.received", "patch.marked")
 WHOLE_EVENTS = 2000  # a run with up to so many events is read as a whole
 WINDOW_EVENTS = 400  # of a longer one, a page shows so many
 ROWS = 200
+STATES_SHOWN = 200
 JOURNAL_ROWS = 40
 WHY_LINES = 14
 PAGE_ROWS = 50
@@ -88,11 +89,14 @@ def run_scene(
     first = (page - 1) * ROWS
     line = timeline(view, None if view.status in ENDED else now, offset=first, limit=ROWS + 1)
     more = len(line.rows) > ROWS
+    states = _ran(view, window)
     return {
         "run": view,
         "line": _from_window(line, view, window),
         "rows": line.rows[:ROWS],
-        "drawing": _drawn(view, window),
+        "drawing": drawing(view) if states is None or states.graph is None else draw(states.graph),
+        "states": [] if states is None else states.rows[:STATES_SHOWN],
+        "more_states": 0 if states is None else max(0, len(states.rows) - STATES_SHOWN),
         "older": window.older,
         "newest": window.newest,
         "page": page,
@@ -105,11 +109,10 @@ def run_scene(
     }
 
 
-def _drawn(view: RunView, window: Window) -> Drawing | None:
-    """The graph of a run: of an execution that is read as a whole, all states of its machine."""
+def _ran(view: RunView, window: Window) -> Ran | None:
+    """The states of an execution that is read as a whole."""
     whole = window.older is None and window.newest
-    flow = flow_graph(view, window.events) if whole else None
-    return drawing(view) if flow is None else draw(flow)
+    return ran(view, window.events) if whole else None
 
 
 def _waits_for_signal(node: Any) -> bool:

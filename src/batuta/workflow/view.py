@@ -196,7 +196,8 @@ def _spans(node: Node, end: int) -> list[Span]:
 @dataclass(frozen=True, slots=True)
 class GraphNode:
     """A box: `badge` is a short mark (`×3` attempts), `node` what it stands for, None for a
-    place where branches meet and for a box that stands for many (`count`)."""
+    place where branches meet and for a box that stands for many (`count`). `took`: ns, where
+    there is no node that says it; `anchor`: where the page tells more."""
 
     id: str
     label: str
@@ -205,6 +206,8 @@ class GraphNode:
     badge: str = ""
     node: Node | None = None
     count: int = 0
+    took: int | None = None
+    anchor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
