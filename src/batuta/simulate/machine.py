@@ -49,7 +49,9 @@ class Result:
         any more (it waits for a task token that nobody returns).
     history: as the service gives it; empty where it was not asked for.
     path: the names of the states that were entered, in order; with the history only.
-    duration: virtual ns. transitions: how often a state was left for the next one.
+    duration: virtual ns. transitions: how often a state was left for the next one, those of
+        child executions too.
+    emitted: the events that it wrote.
     """
 
     status: str
@@ -60,6 +62,7 @@ class Result:
     duration: int = 0
     transitions: int = 0
     execution: Execution | None = None
+    emitted: list[Emit] = field(default_factory=list)
 
     @property
     def path(self) -> list[str]:
@@ -103,8 +106,9 @@ def run(
     deadline = None if machine.deadline is None else start + machine.deadline
     overdue = driven.until(execution, deadline)
     result = Result(
-        "RUNNING", history=events, duration=driven.now - start, transitions=execution.transitions,
-        execution=execution,
+        "RUNNING", history=events, duration=driven.now - start,
+        transitions=execution.transitions + driven.transitions, execution=execution,
+        emitted=driven.emitted,
     )  # fmt: skip
     return _verdict(result, execution, driven.now, overdue)
 
@@ -132,6 +136,8 @@ class _Virtual:
         self._perform = perform
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = 0
+        self.emitted: list[Emit] = []
+        self.transitions = 0
         self._watched: dict[str, tuple[Execution, ChildCall[Any]]] = {}
 
     def begin(self, machine: StateMachine, run: str, input: Any) -> Execution:
@@ -184,11 +190,13 @@ class _Virtual:
         self._take(execution)
 
     def call(self, execution: Execution, ask: Call[Any]) -> None:
-        """A task's command."""
+        """A task's command; its name is the state's."""
         step: Any = ask.step
+        name = execution.waiters[ask.key][0].node.name
         command = Command(
-            f"{execution.run}/{ask.key}.1", step.kind, step.name, ask.data or {}, _NOTHING, step,
-            step.timeout_s, step.heartbeat_s,
+            f"{execution.run}/{ask.key}.1", step.kind, name, ask.data or {},
+            Event("step.asked", execution.run, {}, None, self.now), step, step.timeout_s,
+            step.heartbeat_s,
         )  # fmt: skip
         done = self._perform(command)
         takes, failure = done.takes, done.failure
@@ -231,6 +239,7 @@ class _Virtual:
     def emit(self, execution: Execution, ask: Emit) -> None:
         """An event of the user's, which nobody waits for."""
         del execution.open[ask.key]
+        self.emitted.append(ask)
 
     def child(self, execution: Execution, ask: ChildCall[Any]) -> None:
         """A child execution of a distributed Map."""
@@ -246,6 +255,7 @@ class _Virtual:
         if not child.ended:
             self._watched[child.run] = parent, ask
             return
+        self.transitions += child.transitions
         failed = child.error
         if isinstance(failed, StateFailed):
             told = {"type": failed.error, "message": failed.cause}
@@ -253,8 +263,6 @@ class _Virtual:
         else:
             self._at(self.now, self._settle, parent, ask, child.result, None)
 
-
-_NOTHING = Event("", "", {}, None, 0)
 
 TAKE: Mapping[type, Callable[[_Virtual, Execution, Any], None]] = {
     Call: _Virtual.call,

@@ -50,7 +50,7 @@ class AnySteps(dict[str, Step[Any, Any]]):
         return step(name=name)(_nothing)
 
 
-def _nothing(input: Any) -> Any:
+def _nothing(*input: Any) -> Any:
     """What is performed when nothing is."""
 
 
@@ -64,13 +64,14 @@ def states_of(journal: Sequence[Event], status: str, ended: int | None) -> list[
     ----------
     journal: all events of the run. status, ended: of the run; what it left open ended with it.
     """
-    states = _states(tell(Definitions(steps=AnySteps()), journal).events)
+    states = states_in(tell(Definitions(steps=AnySteps()), journal).events)
     if ended is not None:
         _close(states, status, ended)
     return states
 
 
-def _states(history: Sequence[HistoryEvent]) -> list[State]:
+def states_in(history: Sequence[HistoryEvent]) -> list[State]:
+    """The states that a history tells of; what it leaves open is `running`."""
     top: list[State] = []
     lines: dict[int, Line] = {0: ((), None)}
     for event in history:
