@@ -151,19 +151,34 @@ VERBS_LIST = (
         "start",
         "Run a workflow many times in virtual time",
         (
-            arg("workflow", metavar="WORKFLOW", help="its name"),
+            arg(
+                "workflow",
+                metavar="WORKFLOW",
+                help="its name, or a file with a state machine (`x.asl.json`)",
+            ),
             INPUT,
             arg("-n", type=int, default=1000, metavar="N", help="how many runs (default: 1000)"),
             arg("--seed", type=int, default=0, help="the same seed gives the same runs"),
             arg("--models", metavar="FILE", help="how long steps take and how they end"),
             flag("--history", text="take the models from what the journal recorded"),
+            arg(
+                "--price",
+                type=float,
+                metavar="AMOUNT",
+                help="of a thousand state transitions, to tell what a state machine costs",
+            ),
         ),
         "Nothing is performed: steps are replaced by models of how long they take and how they "
         "end. Prints the distribution of the duration and where the time goes. A file of models is "
         "YAML or JSON: under `steps` a duration for each step's name (`30s`, `uniform(1s, 5s)`, "
         "`lognormal(200ms, 0.5)`) or a table with `duration`, `fail`, `failure` and `value`; under "
-        "`signals` and `events` how long they take to come.",
-        examples=("batuta simulate checkout order=@order.json -n 10000 --history",),
+        "`signals` and `events` how long they take to come. The tasks of a state machine go by the "
+        "names of their states, of their steps or functions; it is told what share each state has, "
+        "and how many state transitions it takes.",
+        examples=(
+            "batuta simulate checkout order=@order.json -n 10000 --history",
+            "batuta simulate flows/order.asl.json '{}' --models models.yaml --price 0.025",
+        ),
     ),
     Verb(
         "ps",

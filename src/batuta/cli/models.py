@@ -14,7 +14,7 @@ from batuta.kernel.errors import BatutaError
 from batuta.kernel.event import Event
 from batuta.kernel.journal import Journal
 from batuta.simulate.distribution import empirical
-from batuta.simulate.models import ArrivalModel, Models, StepModel, models_of
+from batuta.simulate.models import MISSING, ArrivalModel, Models, StepModel, models_of
 
 PAGE = 5000
 TYPES = ("step.asked", "step.completed", "step.failed", "wait.set", "signal.received")
@@ -47,6 +47,7 @@ class Attempts:
     good: list[int] = field(default_factory=list)
     bad: list[int] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
+    result: Any = MISSING
 
     def model(self) -> StepModel:
         """The step as it was."""
@@ -57,12 +58,18 @@ class Attempts:
             tuple((name, float(seen)) for name, seen in sorted(self.failures.items()))
             or StepModel().failures,
             empirical(self.bad) if self.bad else None,
+            self.result,
             source=f"history: {count} attempt{'' if count == 1 else 's'}",
         )
 
 
-def from_history(journal: Journal) -> Models:
-    """The models of all steps and signals that the journal has seen."""
+def from_history(journal: Journal, *, results: bool = False) -> Models:
+    """The models of all steps and signals that the journal has seen.
+
+    Parameters
+    ----------
+    results: whether a step gives what it gave last.
+    """
     asked: dict[str, str] = {}
     waits: dict[tuple[str, str], int] = {}
     steps: dict[str, Attempts] = {}
@@ -72,6 +79,9 @@ def from_history(journal: Journal) -> Models:
         for event in page:
             _take(event, asked, waits, steps, arrivals)
         after = page[-1].seq
+    if not results:
+        for attempts in steps.values():
+            attempts.result = MISSING
     return Models(
         {name: attempts.model() for name, attempts in steps.items()},
         {
@@ -107,6 +117,7 @@ def _take(
         taken = max(0, event.time - (data.get("started") or event.time))
         if event.type == "step.completed":
             attempts.good.append(taken)
+            attempts.result = data.get("result")
         else:
             attempts.bad.append(taken)
             attempts.failures[str((data.get("error") or {}).get("type", ""))] += 1

@@ -6,14 +6,18 @@ import argparse
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from batuta.cli.check import show_problems
+from batuta.cli.durations import durations_json, print_durations
+from batuta.cli.executions import simulate_machine
 from batuta.cli.live import Live, bar
 from batuta.cli.models import from_file, from_history
 from batuta.cli.out import Column, Out, now, span
 from batuta.cli.place import find
-from batuta.cli.project import load
+from batuta.cli.project import Project, load, load_file
+from batuta.cli.scan import is_flow
 from batuta.cli.storage import open_journal
 from batuta.cli.usage import UsageError
 from batuta.cli.values import call_values
@@ -25,14 +29,14 @@ from batuta.real.validate import validate
 from batuta.simulate.models import ArrivalModel, Models
 from batuta.simulate.server import Server
 from batuta.simulate.simulation import Simulation, Unobserved
+from batuta.workflow.asl.machine import StateMachine
+from batuta.workflow.asl.ran import AnySteps
 from batuta.workflow.model import Definitions
 from batuta.workflow.view import Node, RunView, run_view
 
 TOGETHER = 100  # runs in one journal; each journal is forgotten before the next one begins
 START = 1_700_000_000_000_000_000
 FOREVER = START + 100 * 366 * 86_400 * 1_000_000_000
-BARS = 10
-QUANTILES = {"p5": 0.05, "median": 0.5, "p95": 0.95, "p99": 0.99}
 SHARES = (
     Column("operation"),
     Column("mean", right=True),
@@ -47,14 +51,17 @@ def simulate(args: argparse.Namespace, out: Out) -> int:
     """Run a workflow n times and report."""
     if args.n < 1:
         raise UsageError("-n has to be 1 or more")
-    project = load(find(args).project)
+    project, flow = _wanted(args)
     show_problems(project, out)
-    flow = project.workflow(args.workflow)
+    if flow is None:
+        return 1
+    if isinstance(flow, StateMachine):
+        return simulate_machine(flow, args, models_of(args, results=True), out)
     positional, named = call_values(args.args)
     definitions = replace(project.definitions, rules={}, schedules={})
     call = {"workflow": flow.name, "args": positional, "kwargs": named}
     validate(definitions, "run.start", "simulated", call, lambda: "")
-    models = _models(args)
+    models = models_of(args)
     report = Report(flow.name, args.seed, models)
     began = now()
     with Live(out) as live:
@@ -70,13 +77,37 @@ def simulate(args: argparse.Namespace, out: Out) -> int:
     return 0
 
 
-def _models(args: argparse.Namespace) -> Models:
-    """What is known of steps and signals; what a file says goes before the history."""
+def _wanted(args: argparse.Namespace) -> tuple[Project, Any]:
+    """What is to be simulated: a workflow by its name, or the state machine in a file; None
+    where the file has none without mistakes."""
+    given = Path(args.workflow)
+    if not (given.is_file() and is_flow(given.name)):
+        project = load(find(args).project)
+        return project, project.workflow(args.workflow)
+    project = load_file(given)
+    for flow in project.workflows.values():
+        if isinstance(flow, StateMachine):
+            flow.steps = AnySteps()  # the file alone does not have them, and none is performed
+    if len(project.workflows) > 1:
+        names = ", ".join(sorted(project.workflows))
+        raise UsageError(
+            f"`{given}` has several state machines ({names}): simulate one by its name"
+        )
+    return project, next(iter(project.workflows.values()), None)
+
+
+def models_of(args: argparse.Namespace, *, results: bool = False) -> Models:
+    """What is known of steps and signals; what a file says goes before the history.
+
+    Parameters
+    ----------
+    results: whether the history tells also what steps gave.
+    """
     models = Models()
     if args.history:
         journal = open_journal(find(args), make=False)
         try:
-            models = from_history(journal)
+            models = from_history(journal, results=results)
         finally:
             journal.close()
     if args.models:
@@ -194,11 +225,6 @@ class Report:
         share.count += 1
         share.attempts += max(1, len(node.attempts))
 
-    def quantile(self, q: float) -> int:
-        """The duration that this share of the runs kept below."""
-        ordered = sorted(self.durations)
-        return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
-
     def model(self, share: Share) -> str:
         """Where the belief about an operation comes from."""
         found: Any = None
@@ -226,14 +252,7 @@ class Report:
             "runs": sum(self.statuses.values()),
             "statuses": dict(sorted(self.statuses.items())),
             "errors": dict(self.errors.most_common()),
-            "duration": {
-                "mean": sum(self.durations) // runs,
-                **{name: self.quantile(q) for name, q in QUANTILES.items()},
-                "min": min(self.durations),
-                "max": max(self.durations),
-            }
-            if self.durations
-            else None,
+            "duration": durations_json(self.durations),
             "operations": [
                 {
                     "kind": share.kind,
@@ -260,29 +279,9 @@ def _print(report: Report, out: Out) -> None:
         out.note("No run ended: something that they wait for never comes")
         return
     out.line()
-    _print_durations(report, out)
+    print_durations(report.durations, out)
     out.line()
     _print_shares(report, out)
-
-
-def _print_durations(report: Report, out: Out) -> None:
-    low, high = min(report.durations), max(report.durations)
-    mean = sum(report.durations) // len(report.durations)
-    facts = {"mean": mean, **{n: report.quantile(q) for n, q in QUANTILES.items()}, "max": high}
-    out.line("duration  " + "  ".join(f"{name} {span(taken)}" for name, taken in facts.items()))
-    width = max(1, -(-(high - low + 1) // BARS))
-    counts = Counter((taken - low) // width for taken in report.durations)
-    most = max(counts.values())
-    labels = [span(low + at * width) for at in range(BARS if high > low else 1)]
-    room = max(len(label) for label in labels)
-    for at, label in enumerate(labels):
-        count = counts.get(at, 0)
-        drawn = bar(count, most).rstrip("░")
-        out.line(
-            f"  {label.rjust(room)}  {drawn} {count:,}".rstrip()
-            if count
-            else f"  {label.rjust(room)}"
-        )
 
 
 def _print_shares(report: Report, out: Out) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,7 +52,8 @@ class Result:
     path: the names of the states that were entered, in order; with the history only.
     duration: virtual ns. transitions: how often a state was left for the next one, those of
         child executions too.
-    emitted: the events that it wrote.
+    emitted: the events that it wrote. inner: how many events of each type the histories of its
+        child executions have; with the history only.
     """
 
     status: str
@@ -63,6 +65,7 @@ class Result:
     transitions: int = 0
     execution: Execution | None = None
     emitted: list[Emit] = field(default_factory=list)
+    inner: Counter[str] = field(default_factory=Counter)
 
     @property
     def path(self) -> list[str]:
@@ -101,14 +104,14 @@ def run(
         events.append(HistoryEvent(id, prev, type, time, details))
 
     machine.recorder = record if history else None
-    driven = _Virtual(perform, start)
+    driven = _Virtual(perform, start, counting=history)
     execution = driven.begin(machine, f"{machine.name}:{name}", input)
     deadline = None if machine.deadline is None else start + machine.deadline
     overdue = driven.until(execution, deadline)
     result = Result(
         "RUNNING", history=events, duration=driven.now - start,
         transitions=execution.transitions + driven.transitions, execution=execution,
-        emitted=driven.emitted,
+        emitted=driven.emitted, inner=driven.inner,
     )  # fmt: skip
     return _verdict(result, execution, driven.now, overdue)
 
@@ -131,8 +134,10 @@ def _verdict(result: Result, execution: Execution, now: int, overdue: bool) -> R
 class _Virtual:
     """The clock, what is going to happen, and the executions that it happens to."""
 
-    def __init__(self, perform: Perform, start: int) -> None:
+    def __init__(self, perform: Perform, start: int, *, counting: bool) -> None:
         self.now = start
+        self.inner: Counter[str] = Counter()
+        self._counter = self._note if counting else None
         self._perform = perform
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = 0
@@ -158,6 +163,9 @@ class _Virtual:
             self.now = time
             act(*args)
         return False
+
+    def _note(self, id: int, prev: int, type: str, time: int, details: Any) -> None:
+        self.inner[type] += 1
 
     def _at(self, time: int, act: Callable[..., None], *args: Any) -> None:
         self._count += 1
@@ -244,7 +252,7 @@ class _Virtual:
     def child(self, execution: Execution, ask: ChildCall[Any]) -> None:
         """A child execution of a distributed Map."""
         machine: Any = ask.workflow
-        machine.recorder = None
+        machine.recorder = self._counter
         begun = self.begin(machine, f"{execution.run}/{ask.key}", ask.args[0])
         self._watch(execution, ask, begun)
 
