@@ -18,7 +18,9 @@ from batuta.workflow.runs import Runs
 
 PROJECT = Path(__file__).parent / "project"
 OUTCOMES = ("step.completed", "step.failed", "step.cancelled")
-FROM_OUTSIDE = ("run.started", "signal.received", "ping", "run.cancel_asked")
+FROM_OUTSIDE = (
+    "run.started", "signal.received", "ping", "run.cancel_asked", "machine.created",
+)  # fmt: skip
 Request = tuple[str, dict[str, Any]]
 
 

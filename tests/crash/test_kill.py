@@ -27,7 +27,10 @@ def requests(count: int) -> list[Request]:
     """Starts of all kinds of runs, each with the signals and events that it needs after it."""
     todo: list[Request] = []
     for n in range(count):
-        flow = ("plain", "asks", "undoes", "plain", "waits", "plain")[n % 6]
+        flow = ("plain", "asks", "undoes", "parcel", "waits", "plain")[n % 6]
+        if flow == "parcel":
+            todo.append(execution(flow, n))
+            continue
         todo.append(start(flow, n, f"{flow}-{n}"))
         if flow == "asks":
             body = {"name": "answer", "value": n + 7}
@@ -38,6 +41,12 @@ def requests(count: int) -> list[Request]:
 def start(flow: str, n: int, id: str) -> Request:
     """The start of a run."""
     return "/api/runs", {"workflow": flow, "args": [n], "id": id}
+
+
+def execution(machine: str, n: int, **more: Any) -> Request:
+    """The start of an execution of a state machine."""
+    input = {"n": n, **more}
+    return "/api/runs", {"workflow": machine, "args": [input], "id": f"{machine}:{n}"}
 
 
 def open_runs(journal: Journal) -> list[str]:

@@ -83,6 +83,21 @@ def declined(n: int) -> int:
     raise ValueError(f"declined {n}")
 
 
+@step
+def unsteady(n: int, tries: int) -> int:
+    note("begin")
+    if tries < n % 3:
+        raise ConnectionError(f"try {tries}")
+    note("end")
+    return n + 1
+
+
+@step
+def tiny(n: int) -> int:
+    work(0)
+    return -n
+
+
 @workflow
 async def child(n: int) -> int:
     await sleep("30ms")
@@ -149,8 +164,10 @@ async def slows(n: int) -> int:
     return a + await slow(n + 1)
 
 
-def expected(flow: str, n: int) -> object:
-    """What a run of a workflow has to give."""
+def expected(flow: str, given: object) -> object:
+    """What a run of a workflow or a state machine has to give."""
+    n = given["n"] if isinstance(given, dict) else given
+    assert isinstance(n, int)
     results: dict[str, object] = {
         "plain": 2 * n + (n + 1) + 2 * (n + 1) + (n + 1),
         "asks": 2 * n + n + 7,
@@ -160,5 +177,6 @@ def expected(flow: str, n: int) -> object:
         "beside": 2 * n,
         "narrows": 4 * n + 6,
         "slows": 2 * n + 1,
+        "parcel": 2 * n + (n + 1) + 2 * (n + 1) + 2 * (1 + 2 + 3) + n,
     }
     return results[flow]
