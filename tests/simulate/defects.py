@@ -222,6 +222,34 @@ DEFECTS: dict[str, list[Change]] = {
             "may wait for the next one any more.\n",
         )
     ],
+    "a task token that comes early is forgotten": [
+        (
+            "batuta.workflow.asl.execution",
+            "        self.signals.setdefault(name, deque()).append(value)\n",
+            "        return\n",
+        )
+    ],
+    "the results of items stand in the order of their ends": [
+        (
+            "batuta.workflow.asl.states.inline_map",
+            "join.results[child.index] = output",
+            "join.results[len(join.results) - join.left] = output",
+        )
+    ],
+    "an item's operations are counted over all items": [
+        (
+            "batuta.workflow.asl.states.inline_map",
+            'f"{state.key}.{at}."',
+            'f"{state.key}.{execution.operations}."',
+        )
+    ],
+    "the results of child executions stand in the order of their ends": [
+        (
+            "batuta.workflow.asl.states.distributed",
+            "run.results[at] = value",
+            "run.results[len(run.results)] = value",
+        )
+    ],
 }
 """What somebody might have written instead."""
 

@@ -188,12 +188,12 @@ PLAIN = Definitions.of(perform, react, queue("narrow", concurrency=NARROW))
 CLOCKED = Definitions.of(perform, react, tick, queue("narrow", concurrency=NARROW))
 
 
-def _named(name: str) -> Any:
-    return lambda argument: f"{name}:{argument}"
+def _named(step: str) -> Any:
+    return lambda name: f"{step}:{name}"
 
 
 def _model(name: str, duration: str, fail: float = 0.0) -> StepModel:
-    value = (lambda argument: None) if name == "release" else _named(name)
+    value = (lambda name: None) if name == "release" else _named(name)
     failures = (("builtins:ConnectionError", 1.0),)
     return StepModel(distribution(duration), fail, failures, value=value)
 

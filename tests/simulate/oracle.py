@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulate.expect import Expected, TooMany, following
 from tests.simulate.flows import NARROW
+from tests.simulate.machines import undisturbed
 
 from batuta.common.duration import SECOND
 from batuta.kernel.event import Event
@@ -247,6 +248,16 @@ class Oracle:
                 any(one == done and (not one or what == value) for one, what, _ in endings),
                 "not what the plan comes to", id, ended.type, ended.data, "instead of", endings,
             )  # fmt: skip
+
+        for id, (name, input) in self.scenario.executions.items():
+            ended = stories[id].ended
+            if ended is None or (id in disturbed and ended.type != "run.completed"):
+                continue
+            machine: Any = self.simulation.definitions.workflows[name]
+            wanted = undisturbed(machine, id, input, self.simulation.seed)
+            must(ended.type == "run.completed", "an execution failed", id, ended.data)
+            must(ended.data["result"] == wanted.output, "not what it comes to undisturbed", id,
+                 ended.data["result"], "instead of", wanted.output)  # fmt: skip
 
     def _check_replay(self, stories: dict[str, Story]) -> None:
         """A machine that folds the journal again comes to the same."""

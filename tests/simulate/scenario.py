@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from tests.simulate.flows import CLOCKED, MODELS, PLAIN, Plan
+from tests.simulate.machines import FLOWS, machines, token_signal
 from tests.simulate.oracle import Oracle
 
 from batuta.common.duration import MINUTE, SECOND
@@ -49,7 +50,8 @@ class Scenario:
 
     Parameters
     ----------
-    plans: run id -> what it performs. requests: (time, type, subject, data) of clients.
+    plans: run id -> what it performs. executions: run id -> the state machine and its input.
+    requests: (time, type, subject, data) of clients.
     """
 
     seed: int
@@ -57,6 +59,7 @@ class Scenario:
     partitions: int
     clocked: bool
     plans: dict[str, Plan] = field(default_factory=dict)
+    executions: dict[str, tuple[str, Any]] = field(default_factory=dict)
     requests: list[tuple[int, str, str, dict[str, Any]]] = field(default_factory=list)
 
 
@@ -92,7 +95,24 @@ class Maker:
         for at in range(dice.below(5)):
             data = {"type": "thing.happened", "id": f"event{at}", "source": "test"}
             self._ask("event.send", dice.one_of(subjects), data)
+        for at in range(dice.one_of((0, 0, 1, 2))):
+            self._execute(dice.one_of(sorted(FLOWS)), at)
         return scenario
+
+    def _execute(self, machine: str, at: int) -> None:
+        """An execution of a state machine."""
+        dice = self.dice
+        run = f"{machine}:e{at}"
+        input = {"express": dice.chance(0.5), "items": list(range(1 + dice.below(3)))}
+        self.scenario.executions[run] = machine, input
+        data: dict[str, Any] = {"workflow": machine, "args": [input], "kwargs": {}}
+        begun = self._ask("run.start", run, data)
+        if machine == "ask":
+            later = begun + 1 + dice.below(40) * SECOND
+            self._ask("run.signal", run, token_signal(run), later)
+        if dice.chance(0.1):
+            kind = dice.one_of(("run.cancel", "run.terminate"))
+            self._ask(kind, run, {"reason": "a test"}, begun + 1 + dice.below(20) * SECOND)
 
     def _ask(self, type: str, subject: str, data: dict[str, Any], after: int = 0) -> int:
         at = after or START + self.dice.below(60) * SECOND
@@ -188,6 +208,10 @@ def _without_signals(plan: Plan) -> Plan:
     if plan[0] == "signal":
         return ["sleep", 2]
     return [_without_signals(part) if isinstance(part, list) else part for part in plan]
+
+
+for definitions in (PLAIN, CLOCKED):
+    machines(definitions)
 
 
 @cache
