@@ -18,6 +18,7 @@ from batuta.kernel.event import Message
 from batuta.kernel.journal import Journal
 from batuta.kernel.loop import Loop, Turn, partition_of
 from batuta.kernel.world import Command, Outcome
+from batuta.real import expressions
 from batuta.real.committer import Committer
 from batuta.real.following import Following
 from batuta.real.foreign import Foreign
@@ -124,6 +125,7 @@ class System:
         Raises `JournalLocked` where another server holds the only partition.
         """
         self._aio = asyncio.get_running_loop()
+        expressions.install()
         self.broken = self._aio.create_future()
         self.broken.add_done_callback(lambda broken: broken.cancelled() or broken.exception())
         self.world = RealWorld(

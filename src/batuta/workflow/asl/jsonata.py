@@ -27,9 +27,15 @@ VARIABLES = re.compile(r"\$([A-Za-z_]\w*)")
 PARTS = re.compile(r"\$states\s*\.\s*(input|context|result|errorOutput)")
 NAMED = re.compile(r"(T1006: Attempted to invoke a non-function): \$\w+")
 POSITION = re.compile(r"at (?:position|offset) (\d+)")
+GROWS = re.compile(
+    r"\.\.|\bfunction\b|\u03bb"
+    r"|\$(?:append|each|filter|join|map|merge|pad|reduce|replace|sift|spread|string|zip)\b"
+)
+"""What lets an expression make much out of little, or go on for long."""
 RESERVED = frozenset({"and", "or", "in", "true", "false", "null", "function"})
 
 
+@lru_cache(maxsize=10_000)
 def mentions(text: str) -> frozenset[str]:
     """The names of the variables and functions that an expression mentions."""
     return frozenset(VARIABLES.findall(STRINGS.sub("''", text)))
@@ -98,7 +104,7 @@ def _start(name: str, env: Env) -> Any:
 class Expression:
     """An expression that the library evaluates."""
 
-    __slots__ = ("field", "mentioned", "parts", "text")
+    __slots__ = ("field", "grows", "mentioned", "parts", "text")
 
     def __init__(self, field: str, text: str) -> None:
         self.field = field
@@ -106,32 +112,21 @@ class Expression:
         _compiled(text)
         self.mentioned = mentions(text)
         bare = STRINGS.sub("''", text)
+        self.grows = GROWS.search(bare) is not None
         whole = re.search(r"\$states\b(?!\s*\.\s*(?:input|context|result|errorOutput)\b)", bare)
         self.parts = None if whole else frozenset(PARTS.findall(bare))
 
     def __call__(self, root: Any, env: Env) -> Any:
-        found = self._evaluate(_compiled(self.text), env)
-        if found is None:
-            # The library gives None for null, for nothing and for functions: ask which it is.
-            kind = self._evaluate(_compiled(f"$type(({self.text}))"), env)
-            if kind is None:
-                raise self._failed("returned nothing (undefined).")
-            if kind == "function":
-                raise self._failed("returned an unsupported result type.")
-        return _whole(found)
-
-    def _evaluate(self, library: Any, env: Env) -> Any:
-        for name in self.mentioned & FUNCTIONS.keys():
-            register = library.register_override if name in REPLACED else library.register
-            register(name, FUNCTIONS[name](env))
-        try:
-            return library.evaluate(
-                None, self._bindings(env), timeout=TIME_MS, max_stack_depth=DEPTH,
-                max_sequence_length=SEQUENCE,
-            )  # fmt: skip
-        except (ValueError, TypeError, RuntimeError, RecursionError) as wrong:
-            said = NAMED.sub(r"\1", str(wrong))
-            raise self._failed(f"threw an error during evaluation. {said}") from wrong
+        apart = GUARD.evaluate if self.grows else None
+        evaluate = evaluated if apart is None else apart
+        kind, found = evaluate(self.text, self._bindings(env), env.now, env.draw)
+        if kind == "error":
+            raise self._failed(f"threw an error during evaluation. {found}")
+        if kind == "undefined":
+            raise self._failed("returned nothing (undefined).")
+        if kind == "function":
+            raise self._failed("returned an unsupported result type.")
+        return found
 
     def _failed(self, what: str) -> StateFailed:
         return StateFailed(
@@ -148,6 +143,54 @@ class Expression:
                 states = {name: states[name] for name in self.parts if name in states}
             bound["states"] = states
         return bound
+
+
+Draw = Callable[[], int]
+Evaluate = Callable[[str, dict[str, Any], int, Draw], tuple[str, Any]]
+"""As `evaluated`."""
+
+
+class Guard:
+    """Who evaluates expressions that may grow; a server has a process for it, which can be
+    ended. None: this process."""
+
+    evaluate: Evaluate | None = None
+
+
+GUARD = Guard()
+
+
+def evaluated(text: str, bindings: dict[str, Any], now: int, draw: Draw) -> tuple[str, Any]:
+    """Evaluate an expression.
+
+    Parameters
+    ----------
+    bindings: the variables that it mentions, by name, `states` too.
+    now: for `$now`, ns since 1970. draw: 64 random bits.
+
+    Returns
+    -------
+    `value` and the value; `undefined` or `function`, for which there is none; `error` and the text.
+    """
+    try:
+        found = _evaluate(text, bindings, now, draw)
+        if found is not None:
+            return "value", _whole(found)
+        # The library gives None for null, for nothing and for functions: ask which it is.
+        kind = _evaluate(f"$type(({text}))", bindings, now, draw)
+    except (ValueError, TypeError, RuntimeError, RecursionError) as wrong:
+        return "error", NAMED.sub(r"\1", str(wrong))
+    return {None: "undefined", "function": "function"}.get(kind, "value"), None
+
+
+def _evaluate(text: str, bindings: dict[str, Any], now: int, draw: Draw) -> Any:
+    library = _compiled(text)
+    for name in mentions(text) & FUNCTIONS.keys():
+        register = library.register_override if name in REPLACED else library.register
+        register(name, FUNCTIONS[name](now, draw))
+    return library.evaluate(
+        None, bindings, timeout=TIME_MS, max_stack_depth=DEPTH, max_sequence_length=SEQUENCE
+    )
 
 
 class _Library(threading.local):
@@ -188,24 +231,24 @@ def _whole(value: Any) -> Any:
 # -- what Step Functions adds, and what has to come from the run ---------------------------------
 
 
-def _random(env: Env) -> Callable[..., float]:
+def _random(now: int, draw: Draw) -> Callable[..., float]:
     def drawn(seed: Any = None) -> float:
-        luck = env.draw() if seed is None else bits(json.dumps(seed), "seed")
+        luck = draw() if seed is None else bits(json.dumps(seed), "seed")
         return (luck >> 11) * 2.0**-53
 
     return drawn
 
 
-def _uuid(env: Env) -> Callable[[], str]:
+def _uuid(now: int, draw: Draw) -> Callable[[], str]:
     def drawn() -> str:
-        digits = f"{env.draw():016x}{env.draw():016x}"
+        digits = f"{draw():016x}{draw():016x}"
         kind = "89ab"[int(digits[16], 16) % 4]
         return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{kind}{digits[17:20]}-{digits[20:]}"
 
     return drawn
 
 
-def _hash(env: Env) -> Callable[[str, str], str]:
+def _hash(now: int, draw: Draw) -> Callable[[str, str], str]:
     return lambda text, name: hashlib.new(name.replace("-", "").lower(), text.encode()).hexdigest()
 
 
@@ -238,20 +281,20 @@ def _parse(text: Any) -> Any:
     return json.loads(text)
 
 
-def _now(env: Env) -> Callable[[], str]:
-    return lambda: timestamp(env.now)
+def _now(now: int, draw: Draw) -> Callable[[], str]:
+    return lambda: timestamp(now)
 
 
-FUNCTIONS: dict[str, Callable[[Env], Callable[..., Any]]] = {
+FUNCTIONS: dict[str, Callable[[int, Draw], Callable[..., Any]]] = {
     "now": _now,
-    "millis": lambda env: lambda: env.now // 1_000_000,
+    "millis": lambda now, draw: lambda: now // 1_000_000,
     "random": _random,
     "uuid": _uuid,
     "hash": _hash,
-    "partition": lambda env: _partition,
-    "range": lambda env: _range,
-    "parse": lambda env: _parse,
-    "pad": lambda env: _pad,
-    "eval": lambda env: _eval,
+    "partition": lambda now, draw: _partition,
+    "range": lambda now, draw: _range,
+    "parse": lambda now, draw: _parse,
+    "pad": lambda now, draw: _pad,
+    "eval": lambda now, draw: _eval,
 }
 REPLACED = frozenset({"now", "millis", "random", "pad", "eval"})

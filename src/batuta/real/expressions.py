@@ -1,0 +1,143 @@
+"""Expressions that may grow are evaluated in a process of their own, which is ended when one of
+them takes too long or too much memory: the server goes on.
+
+As a program (`python -m batuta.real.expressions FD`) it is that process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+from batuta.workflow.asl.jsonata import GUARD, Draw, evaluated
+
+PROGRAM = "batuta.real.expressions"
+TIME_S = 1.0
+START_S = 20.0
+MEMORY = 1 << 30
+ANSWER_MAX = 16 << 20
+Frame = dict[str, Any]
+
+
+class Apart:
+    """Evaluates in the process; one expression at a time, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+
+    def evaluate(
+        self, text: str, bindings: dict[str, Any], now: int, draw: Draw
+    ) -> tuple[str, Any]:
+        """As `jsonata.evaluated`. Blocks, at most about a second."""
+        with self._lock:
+            connection = self._connected()
+            until = monotonic() + TIME_S
+            try:
+                send(connection, {"text": text, "bindings": bindings, "now": now})
+                while True:
+                    connection.settimeout(max(0.001, until - monotonic()))
+                    frame = receive(connection)
+                    if "draw" not in frame:
+                        return frame["kind"], frame["value"]
+                    send(connection, {"bits": draw()})
+            except TimeoutError:
+                self._end()
+                return "error", f"It took longer than {TIME_S:g} s"
+            except (EOFError, OSError):
+                self._end()
+                return "error", f"It took more than {MEMORY >> 20:,} MiB of memory"
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None or self._process is None or self._process.poll() is not None:
+            self._end()
+            ours, theirs = socket.socketpair()
+            with theirs:
+                command = [sys.executable, "-m", PROGRAM, str(theirs.fileno())]
+                self._process = subprocess.Popen(
+                    command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                )  # fmt: skip
+            self._socket = ours
+            ours.settimeout(START_S)
+            receive(ours)  # it is ready: its start does not count
+        return self._socket
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        if self._socket is not None:
+            self._socket.close()
+        self._process = self._socket = None
+
+
+APART = Apart()
+
+
+def install() -> None:
+    """Have expressions that may grow evaluated apart, from now on in this process."""
+    GUARD.evaluate = APART.evaluate
+
+
+def send(connection: socket.socket, frame: Frame) -> None:
+    """One message: its length in four bytes, and JSON."""
+    data = json.dumps(frame).encode()
+    connection.sendall(len(data).to_bytes(4, "big") + data)
+
+
+def receive(connection: socket.socket) -> Frame:
+    """The next message. Raises `EOFError` where the other end is gone, `TimeoutError`."""
+    found: Frame = json.loads(_exactly(connection, int.from_bytes(_exactly(connection, 4), "big")))
+    return found
+
+
+def _exactly(connection: socket.socket, count: int) -> bytes:
+    data = bytearray()
+    while len(data) < count:
+        part = connection.recv(min(count - len(data), 1 << 20))
+        if not part:
+            raise EOFError
+        data += part
+    return bytes(data)
+
+
+def serve(connection: socket.socket) -> None:
+    """Evaluate what comes, until the server is gone."""
+
+    def draw() -> int:
+        send(connection, {"draw": True})
+        bits: int = receive(connection)["bits"]
+        return bits
+
+    send(connection, {"kind": "ready"})
+    while True:
+        asked = receive(connection)
+        kind, value = evaluated(asked["text"], asked["bindings"], asked["now"], draw)
+        data = json.dumps({"kind": kind, "value": value}).encode()
+        if len(data) > ANSWER_MAX:
+            said = f"It gives more than {ANSWER_MAX >> 20} MiB"
+            data = json.dumps({"kind": "error", "value": said}).encode()
+        connection.sendall(len(data).to_bytes(4, "big") + data)
+
+
+def main() -> None:
+    """The process."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what the library says when it runs out of memory
+    with suppress(EOFError, OSError, KeyboardInterrupt):
+        serve(socket.socket(fileno=int(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()
