@@ -14,6 +14,7 @@ from typing import Any
 
 Step = Callable[[Any], Iterator[Any]]
 
+DEPTH_MAX = 50
 NAME = re.compile(r"[^\s.\[\]'\"()$@*,:?!=<>&|~]+")
 INTEGER = re.compile(r"-?\d+")
 
@@ -214,6 +215,7 @@ class _Parser:
     def __init__(self, text: str, at: int) -> None:
         self.text = text
         self.at = at
+        self.depth = 0
 
     def fail(self, message: str) -> PathSyntax:
         return PathSyntax(message, min(self.at, len(self.text)))
@@ -342,6 +344,14 @@ class _Parser:
         return parts[0] if len(parts) == 1 else lambda item: all(part(item) for part in parts)
 
     def _term(self) -> Callable[[Any], bool]:
+        self.depth += 1
+        if self.depth > DEPTH_MAX:
+            raise self.fail(f"a filter is nested more than {DEPTH_MAX} deep")
+        found = self._condition()
+        self.depth -= 1
+        return found
+
+    def _condition(self) -> Callable[[Any], bool]:
         self.space()
         if self.peek("!") and not self.peek("!="):
             self.at += 1
@@ -367,11 +377,15 @@ class _Parser:
             text = self._quoted()
             return (lambda item: text), False
         if self.peek("@") or self.peek("$"):
-            self.at += 1
-            begun = self.at
+            begun, self.at = self.at, self.at + 1
+            names: list[str | int] | None = []
+            steps: list[Step] = []
             while self.at < len(self.text) and self.text[self.at] in ".[":
-                self.selector()
-            path = compile_path("$" + self.text[begun : self.at])
+                name, step = self.selector()
+                steps.append(step)
+                names = None if names is None or name is None else [*names, name]
+            known = None if names is None else tuple(names)
+            path = Path(self.text[begun : self.at], known, tuple(steps))
             return (lambda item: _looked_up(path, item)), True
         found = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?|true|false|null").match(
             self.text, self.at
@@ -416,7 +430,6 @@ def _same(first: Any, second: Any) -> bool:
 COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "==": _same,
     "!=": lambda first, second: not _same(first, second),
-    "=~": lambda first, second: re.search(str(second).strip("/"), first) is not None,
     "<=": lambda first, second: bool(first <= second),
     ">=": lambda first, second: bool(first >= second),
     "<": lambda first, second: bool(first < second),

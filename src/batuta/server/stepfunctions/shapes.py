@@ -63,7 +63,7 @@ def lists(item: Shape, least: int | None = None, most: int | None = None) -> Sha
 
 TRUTH = Shape("truth")
 ARN, LONG_ARN, NAME = text(1, 256), text(1, 2000), text(1, 80)
-DEFINITION = Shape("text", 1, MIB, 8 * MIB, secret=True)
+DEFINITION = Shape("text", 1, MIB, 2_000_000, secret=True)
 DATA = secret(256 * KIB, 8 * MIB)
 ERROR, CAUSE = secret(256), secret(32 * KIB)
 DESCRIPTION = text(None, 256)

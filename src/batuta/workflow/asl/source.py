@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-TEXT_MAX = 5_000_000
+TEXT_MAX = 2_000_000
 DEPTH_MAX = 200
 NODES_MAX = 1_000_000
 TOKEN = re.compile(r'[ \t\r\n]*(?:("(?:[^"\\]|\\.)*")|([{}\[\]:,])|([^\s{}\[\]:,"]+))', re.DOTALL)
