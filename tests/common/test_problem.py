@@ -81,3 +81,13 @@ def test_what_is_in_no_file() -> None:
     assert source_of(len) == UNKNOWN
     assert source_of(3) == UNKNOWN
     assert str(Source("a.py", 1, 2)) == "a.py:1:2"
+
+
+def test_of_a_long_line_the_part_around_the_column_is_shown() -> None:
+    line = "a" * 5000 + "HERE" + "b" * 5000
+    text = render([Problem("wrong", Source("f.json", 1, 5001))], lambda file: line)
+    shown, caret = text.splitlines()[-2:]
+    assert len(shown) < 200
+    assert shown.startswith("1 | …a")
+    assert shown.endswith("b…")
+    assert shown[caret.index("^") :].startswith("HERE")

@@ -49,6 +49,10 @@ def read_file(file: str) -> str:
         return ""
 
 
+WIDTH = 160
+"""How much of a line is shown."""
+
+
 def render(problems: Iterable[Problem], read: Callable[[str], str] = read_file) -> str:
     """The problems as text for a terminal, without colours.
 
@@ -86,10 +90,13 @@ def _one(problem: Problem, lines: list[str]) -> str:
 
 
 def _excerpt(text: str, source: Source, margin: str) -> list[str]:
-    """The line with its number and a caret below the column."""
+    """The line, or the part of a long one around the column, with its number and a caret."""
     text = text.rstrip()
-    shown = [f"{margin}|", f"{source.line} | {text.expandtabs(4)}".rstrip()]
+    first = max(0, source.column - 1 - WIDTH // 2) if len(text) > WIDTH else 0
+    part = text[first : first + WIDTH]
+    head, tail = "…" if first else "", "…" if first + WIDTH < len(text) else ""
+    shown = [f"{margin}|", f"{source.line} | {head}{part.expandtabs(4)}{tail}".rstrip()]
     if source.column:
-        before = text[: source.column - 1].expandtabs(4)
+        before = head + text[first : source.column - 1].expandtabs(4)
         shown.append(f"{margin}| {' ' * len(before)}^")
     return shown
