@@ -16,6 +16,7 @@ Step = Callable[[Any], Iterator[Any]]
 
 DEPTH_MAX = 50
 NAME = re.compile(r"[^\s.\[\]'\"()$@*,:?!=<>&|~]+")
+LITERAL = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null")
 INTEGER = re.compile(r"-?\d+")
 
 
@@ -387,9 +388,7 @@ class _Parser:
             known = None if names is None else tuple(names)
             path = Path(self.text[begun : self.at], known, tuple(steps))
             return (lambda item: _looked_up(path, item)), True
-        found = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?|true|false|null").match(
-            self.text, self.at
-        )
+        found = LITERAL.match(self.text, self.at)
         if found is None:
             raise self.fail("a value is missing")
         self.at = found.end()
