@@ -43,7 +43,7 @@ def simulate_machine(
     report = Report(machine.name, machine.type, args.seed)
     began = now()
     with Live(out) as live:
-        found = executions(machine, input, models, args.n, args.seed)
+        found = executions(machine, input, models, args.n, args.seed, set())
         for done, result in enumerate(found, 1):
             report.take(result)
             if live.due:

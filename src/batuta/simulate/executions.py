@@ -9,28 +9,35 @@ from typing import Any
 from batuta.kernel.world import Command, Failure
 from batuta.simulate.distribution import BadModel
 from batuta.simulate.machine import Performance, Result, run
-from batuta.simulate.models import MISSING, Models, StepModel, luck
+from batuta.simulate.models import FAILED, MISSING, Luck, Models, StepModel, luck
+from batuta.workflow.asl.errors import TASK_FAILED
 from batuta.workflow.asl.machine import StateMachine
+from batuta.workflow.asl.results import transformed
 
 CALLBACK = ".waitForTaskToken"
+WORKER = "worker"
+WHY = "as its model says"
 SCHEDULED = ("TaskScheduled", "LambdaFunctionScheduled", "ActivityScheduled")
 BEGUN = {"ParallelStateEntered": "ParallelStateStarted", "MapStateEntered": "MapStateStarted"}
 
 
 def executions(
-    machine: StateMachine, input: Any, models: Models, count: int, seed: int
+    machine: StateMachine, input: Any, models: Models, count: int, seed: int, assumed: set[str]
 ) -> Iterator[Result]:
     """Run it again and again, each execution alone in the world.
 
     Parameters
     ----------
     models: of the tasks, by the state's name, or by the step's or function's.
+    assumed: gets the names of the tasks that no model covers.
 
     Raises `BadModel` where a Map reads items that no model names.
     """
     for number in range(count):
-        world = World(models, seed, f"run-{number}")
-        yield run(machine, input, world.perform, name=f"run-{number}")
+        # Random draws inside the machine (jitter) follow from the name, which tells the seed.
+        name = f"simulated-{seed}-{number}"
+        world = World(models, seed, assumed)
+        yield run(machine, input, world.perform, name=name)
 
 
 class World:
@@ -38,34 +45,35 @@ class World:
 
     Parameters
     ----------
-    execution: its name, from which its luck follows.
+    assumed: gets the names of the tasks that no model covers.
     """
 
-    def __init__(self, models: Models, seed: int, execution: str) -> None:
+    def __init__(self, models: Models, seed: int, assumed: set[str]) -> None:
         self._models = models
         self._seed = seed
-        self._execution = execution
-        self._counts: Counter[str] = Counter()
+        self._assumed = assumed
+        self._counts: Counter[tuple[str, str]] = Counter()
 
     def perform(self, command: Command) -> Performance:
         """What a command comes to."""
         if command.kind == "results":
-            return Performance({"Bucket": "results", "Key": "manifest.json"})
+            return _written(command)
         model = self.model(command)
         if command.kind == "items":
-            return Performance({"items": _items(model, command.name), "next": None})
-        attempt = self._counts[command.name] = self._counts[command.name] + 1
-        drawn = luck(self._seed, self._execution, command.name, attempt)
+            return Performance({"items": self._items(model, command), "next": None})
+        if model.source == "default":
+            self._assumed.add(command.name)
+        line = self._line(command)
+        attempt = self._counts[line, command.name] = self._counts[line, command.name] + 1
+        drawn = luck(self._seed, line, command.name, attempt)
         takes, error = model.draw(drawn)
-        waits = str(command.data.get("resource", "")).endswith(CALLBACK)
-        if error is not None:
-            if waits:
-                return Performance({}, signals=[(takes, {"error": error.rpartition(":")[2]})])
-            return Performance(None, Failure(error, "as its model says"), takes)
-        value = _value(model, command)
-        if waits:
-            return Performance({}, signals=[(takes, {"ok": value})])
-        return Performance(value, takes=takes)
+        value = None if error is not None else _value(model, command, drawn)
+        if str(command.data.get("resource", "")).endswith(CALLBACK):
+            told = {"ok": value} if error is None else {"error": _name_of(error), "cause": WHY}
+            return Performance({}, signals=[(takes, told)], alive=True)
+        failure = None if error is None else Failure(_name_of(error), WHY)
+        worker = WORKER if command.kind == "activity" else None
+        return Performance(value, failure, takes, worker, silence=0)
 
     def model(self, command: Command) -> StepModel:
         """The model of a task: of its state, of its step, or the one for everything."""
@@ -73,6 +81,46 @@ class World:
             if name in self._models.steps:
                 return self._models.steps[name]
         return self._models.step(command.name)
+
+    @staticmethod
+    def _line(command: Command) -> str:
+        """The line of control that a command is of: the execution, a branch, an item.
+
+        Luck is counted along it, so that branches and items do not take each other's.
+        """
+        return command.id.rpartition(".")[0].rstrip("0123456789")
+
+    @staticmethod
+    def _items(model: StepModel, command: Command) -> list[Any]:
+        state = command.name
+        if not isinstance(model.value, list):
+            raise BadModel(
+                f"nothing says which items the Map `{state}` reads",
+                hint=f"write `steps: {{{state}: {{value: [1, 2, 3]}}}}` in a file of models",
+            )
+        return model.value[: command.data.get("limit")]
+
+
+def _written(command: Command) -> Performance:
+    """What a ResultWriter says, which writes nowhere."""
+    writer = command.data["writer"]
+    if not writer.get("Resource"):
+        results = command.data["results"]
+        return Performance(transformed(results, writer.get("WriterConfig") or {}))
+    bucket = (writer.get("Parameters") or {}).get("Bucket")
+    return Performance({"Bucket": bucket, "Key": "manifest.json"})
+
+
+def _name_of(failure: str) -> str:
+    """The name that Retry and Catch know a model's failure by."""
+    return TASK_FAILED if failure == FAILED else failure.rpartition(":")[2]
+
+
+def _value(model: StepModel, command: Command, drawn: Luck) -> Any:
+    value = model.pick(drawn)
+    if value is MISSING:
+        return {}
+    return value(command.data.get("input")) if callable(value) else value
 
 
 def names_of(command: Command) -> Iterator[str]:
@@ -86,29 +134,17 @@ def names_of(command: Command) -> Iterator[str]:
         yield called.rpartition("function:")[2].partition(":")[0]
 
 
-def _value(model: StepModel, command: Command) -> Any:
-    if model.value is MISSING:
-        return {}
-    if callable(model.value):
-        return model.value(command.data.get("input"))
-    return model.value
-
-
-def _items(model: StepModel, state: str) -> list[Any]:
-    if not isinstance(model.value, list):
-        raise BadModel(
-            f"nothing says which items the Map `{state}` reads",
-            hint=f"write `steps: {{{state}: {{value: [1, 2, 3]}}}}` in a file of models",
-        )
-    return model.value
-
-
 def transitions(result: Result) -> int:
     """The state transitions that STANDARD is paid by: each state that ran, and each retry of a
-    task, a Parallel or a Map, in the execution and in its children."""
-    counts = Counter(event.type for event in result.history) + result.inner
+    task, a Parallel or a Map, in the execution and in those of its children that are STANDARD."""
+    counts = Counter(event.type for event in result.history)
     asked = sum(counts[kind] for kind in SCHEDULED)
     total = max(asked, counts.pop("TaskStateEntered", 0))
     for entered, begun in BEGUN.items():
         total += max(counts.pop(entered, 0), counts[begun])
-    return total + sum(each for kind, each in counts.items() if kind.endswith("StateEntered"))
+    total += sum(each for kind, each in counts.items() if kind.endswith("StateEntered"))
+    return total + sum(
+        transitions(child)
+        for child in result.children
+        if child.execution is None or not child.execution.workflow.express
+    )

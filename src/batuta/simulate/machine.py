@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,7 @@ from batuta.kernel.event import Event
 from batuta.kernel.world import Command, Failure
 from batuta.workflow.ask import Ask, Call, ChildCall, Emit, SignalWait, Sleep
 from batuta.workflow.asl.errors import StateFailed
-from batuta.workflow.asl.execution import Execution, Recorded
+from batuta.workflow.asl.execution import Execution, Recorded, Recorder
 from batuta.workflow.asl.history import HistoryEvent
 from batuta.workflow.asl.machine import StateMachine
 
@@ -31,6 +30,9 @@ class Performance:
     value: its result. failure: or why it failed.
     takes: ns. worker: who took it (an activity).
     signals: what comes by the task token, in order: (ns after the call has ended, value).
+    never: it does not end by itself: only a time limit of the state ends it.
+    silence: the longest time without a heartbeat, ns; None: there is none until it ends.
+    alive: heartbeats come in time until the last of the signals, without being among them.
     """
 
     value: Any = None
@@ -38,6 +40,9 @@ class Performance:
     takes: int = 0
     worker: str | None = None
     signals: Sequence[tuple[int, dict[str, Any]]] = ()
+    never: bool = False
+    silence: int | None = None
+    alive: bool = False
 
 
 @dataclass(slots=True)
@@ -47,13 +52,14 @@ class Result:
     Parameters
     ----------
     status: `SUCCEEDED`, `FAILED`, `TIMED_OUT`, or `RUNNING` where nothing would ever happen
-        any more (it waits for a task token that nobody returns).
+        any more (it waits for a task token that nobody returns); of a child execution also
+        `ABORTED`: its Map ended before it.
     history: as the service gives it; empty where it was not asked for.
     path: the names of the states that were entered, in order; with the history only.
     duration: virtual ns. transitions: how often a state was left for the next one, those of
         child executions too.
-    emitted: the events that it wrote. inner: how many events of each type the histories of its
-        child executions have; with the history only.
+    emitted: the events that it wrote. children: the child executions of its distributed Maps, in
+        the order in which they began; with the history only.
     """
 
     status: str
@@ -65,7 +71,7 @@ class Result:
     transitions: int = 0
     execution: Execution | None = None
     emitted: list[Emit] = field(default_factory=list)
-    inner: Counter[str] = field(default_factory=Counter)
+    children: list[Result] = field(default_factory=list)
 
     @property
     def path(self) -> list[str]:
@@ -98,25 +104,28 @@ def run(
     start: when it begins, ns since 1970.
     history: whether the history is written down.
     """
-    events: list[HistoryEvent] = []
-
-    def record(id: int, prev: int, type: str, time: int, details: dict[str, Any] | None) -> None:
-        events.append(HistoryEvent(id, prev, type, time, details))
-
-    machine.recorder = record if history else None
-    driven = _Virtual(perform, start, counting=history)
-    execution = driven.begin(machine, f"{machine.name}:{name}", input)
+    result = Result("RUNNING")
+    machine.recorder = _recorder(result.history) if history else None
+    driven = _Virtual(perform, start, recording=history)
+    execution = driven.begin(machine, f"{machine.name}:{name}", input, result)
     deadline = None if machine.deadline is None else start + machine.deadline
     overdue = driven.until(execution, deadline)
-    result = Result(
-        "RUNNING", history=events, duration=driven.now - start,
-        transitions=execution.transitions + driven.transitions, execution=execution,
-        emitted=driven.emitted, inner=driven.inner,
-    )  # fmt: skip
+    result.duration = driven.now - start
+    result.transitions = execution.transitions + driven.transitions
+    result.emitted = driven.emitted
+    driven.close(stopped=overdue or execution.ended)
     return _verdict(result, execution, driven.now, overdue)
 
 
+def _recorder(events: list[HistoryEvent]) -> Recorder:
+    def record(id: int, prev: int, type: str, time: int, details: dict[str, Any] | None) -> None:
+        events.append(HistoryEvent(id, prev, type, time, details))
+
+    return record
+
+
 def _verdict(result: Result, execution: Execution, now: int, overdue: bool) -> Result:
+    """How it ended, into its result."""
     error = execution.error
     if overdue:
         result.status = "TIMED_OUT"
@@ -131,23 +140,48 @@ def _verdict(result: Result, execution: Execution, now: int, overdue: bool) -> R
     return result
 
 
+def _end(done: Performance, step: Any) -> tuple[int | None, Failure | None]:
+    """After how long a call ends, None for never, and why it fails."""
+    takes = None if done.never else done.takes
+    failure = done.failure
+    silence = takes if done.silence is None else done.silence
+    heartbeat = None if step.heartbeat_s is None else int(step.heartbeat_s * SECOND)
+    if heartbeat is not None and (silence is None or silence >= heartbeat):
+        takes, failure = heartbeat, Failure("batuta:HeartbeatLost", "it sent no heartbeat")
+    timeout = None if step.timeout_s is None else int(step.timeout_s * SECOND)
+    if timeout is not None and (takes is None or takes >= timeout):
+        takes, failure = timeout, Failure("batuta:TimedOut", "it did not end in time")
+    return takes, failure
+
+
+def _without_heartbeat(execution: Execution, ask: SignalWait[Any]) -> int | None:
+    """How long a task token is waited for by its state's TimeoutSeconds alone, ns."""
+    heard: Any = execution.waiters[ask.key][1]
+    waiting = heard.__self__
+    timeout = waiting.limits.timeout
+    return None if timeout is None else waiting.asked + timeout * SECOND - execution.now
+
+
 class _Virtual:
     """The clock, what is going to happen, and the executions that it happens to."""
 
-    def __init__(self, perform: Perform, start: int, *, counting: bool) -> None:
+    def __init__(self, perform: Perform, start: int, *, recording: bool) -> None:
         self.now = start
-        self.inner: Counter[str] = Counter()
-        self._counter = self._note if counting else None
+        self._recording = recording
         self._perform = perform
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = 0
         self.emitted: list[Emit] = []
         self.transitions = 0
         self._watched: dict[str, tuple[Execution, ChildCall[Any]]] = {}
+        self._open: dict[str, Result] = {}
+        self._alive: set[str] = set()
 
-    def begin(self, machine: StateMachine, run: str, input: Any) -> Execution:
+    def begin(self, machine: StateMachine, run: str, input: Any, result: Result) -> Execution:
         data = {"workflow": machine.name, "args": [input], "kwargs": {}}
         execution = machine.program(Event("run.started", run, data, None, self.now), 0)
+        result.execution = execution
+        self._open[run] = result
         execution.begin()
         self._take(execution)
         return execution
@@ -164,8 +198,19 @@ class _Virtual:
             act(*args)
         return False
 
-    def _note(self, id: int, prev: int, type: str, time: int, details: Any) -> None:
-        self.inner[type] += 1
+    def close(self, *, stopped: bool) -> None:
+        """Nothing happens any more; child executions that are under way were stopped, or wait."""
+        for result in list(self._open.values())[1:]:  # the first one is the execution itself
+            result.duration += self.now
+            if stopped:
+                self._abort(result)
+
+    def _abort(self, result: Result) -> None:
+        """A child execution that was under way when its Map ended."""
+        result.status = "ABORTED"
+        if self._recording:
+            ended = HistoryEvent(len(result.history) + 1, 0, "ExecutionAborted", self.now, None)
+            result.history.append(ended)
 
     def _at(self, time: int, act: Callable[..., None], *args: Any) -> None:
         self._count += 1
@@ -174,7 +219,7 @@ class _Virtual:
     def _take(self, execution: Execution) -> None:
         """See to everything that an execution has asked for."""
         if execution.dropped:
-            execution.dropped.clear()
+            self._drop(execution)
         if execution.ended:
             watched = self._watched.pop(execution.run, None)
             if watched is not None:
@@ -186,6 +231,20 @@ class _Virtual:
             for ask in asks:
                 execution.open[ask.key] = ask
                 TAKE[type(ask)](self, execution, ask)
+
+    def _drop(self, execution: Execution) -> None:
+        """What an execution wants no longer; its child executions end with that."""
+        for ask in execution.dropped:
+            result = self._open.pop(f"{execution.run}/{ask.key}", None)
+            if result is None or result.execution is None:
+                continue
+            child = result.execution
+            result.duration += self.now
+            self._abort(result)
+            self._watched.pop(child.run, None)
+            child.cancel("its Map has ended")
+            self._take(child)
+        execution.dropped.clear()
 
     def _settle(
         self, execution: Execution, ask: Ask[Any], value: Any, error: BaseException | None
@@ -200,18 +259,16 @@ class _Virtual:
     def call(self, execution: Execution, ask: Call[Any]) -> None:
         """A task's command; its name is the state's."""
         step: Any = ask.step
-        name = execution.waiters[ask.key][0].node.name
+        scope = execution.waiters[ask.key][0]
         command = Command(
-            f"{execution.run}/{ask.key}.1", step.kind, name, ask.data or {},
+            f"{execution.run}/{ask.key}.1", step.kind, scope.node.name, ask.data or {},
             Event("step.asked", execution.run, {}, None, self.now), step, step.timeout_s,
-            step.heartbeat_s,
+            step.heartbeat_s, attempt=scope.retried + 1,
         )  # fmt: skip
         done = self._perform(command)
-        takes, failure = done.takes, done.failure
-        if step.timeout_s is not None and takes >= step.timeout_s * SECOND:
-            takes = int(step.timeout_s * SECOND)
-            failure = Failure("batuta:TimedOut", "it did not end in time")
-        self._at(self.now + takes, self._called, execution, ask, done, failure)
+        takes, failure = _end(done, step)
+        if takes is not None:
+            self._at(self.now + takes, self._called, execution, ask, done, failure)
 
     def _called(
         self, execution: Execution, ask: Call[Any], done: Performance, failure: Failure | None
@@ -221,6 +278,8 @@ class _Virtual:
         token = (ask.data or {}).get("token")
         for after, value in done.signals if failure is None else ():
             self._at(self.now + after, self._signal, execution, f"task:{token}", value)
+        if done.alive:
+            self._alive.add(f"task:{token}")
         if failure is None:
             self._settle(execution, ask, done.value, None)
             return
@@ -240,9 +299,12 @@ class _Virtual:
 
     def wait(self, execution: Execution, ask: SignalWait[Any]) -> None:
         """A task token that is waited for."""
-        if ask.within is not None:
+        within = ask.within
+        if ask.name in self._alive:
+            within = _without_heartbeat(execution, ask)
+        if within is not None:
             late = TimedOut("it did not come in time", {"message": "it did not come in time"})
-            self._at(self.now + ask.within, self._settle, execution, ask, None, late)
+            self._at(self.now + within, self._settle, execution, ask, None, late)
 
     def emit(self, execution: Execution, ask: Emit) -> None:
         """An event of the user's, which nobody waits for."""
@@ -252,8 +314,12 @@ class _Virtual:
     def child(self, execution: Execution, ask: ChildCall[Any]) -> None:
         """A child execution of a distributed Map."""
         machine: Any = ask.workflow
-        machine.recorder = self._counter
-        begun = self.begin(machine, f"{execution.run}/{ask.key}", ask.args[0])
+        result = Result("RUNNING", duration=-self.now)
+        around = self._open.get(execution.run)
+        if self._recording and around is not None:
+            machine.recorder = _recorder(result.history)
+            around.children.append(result)
+        begun = self.begin(machine, f"{execution.run}/{ask.key}", ask.args[0], result)
         self._watch(execution, ask, begun)
 
     def _watch(self, parent: Execution, ask: ChildCall[Any], child: Execution) -> None:
@@ -264,6 +330,10 @@ class _Virtual:
             self._watched[child.run] = parent, ask
             return
         self.transitions += child.transitions
+        result = self._open.pop(child.run)
+        result.duration += self.now
+        result.transitions = child.transitions
+        _verdict(result, child, self.now, False)
         failed = child.error
         if isinstance(failed, StateFailed):
             told = {"type": failed.error, "message": failed.cause}

@@ -57,6 +57,7 @@ class StepModel:
         Python's own.
     fails_after: how long a failing attempt takes, where that differs.
     value: what it gives; a function is called with the step's arguments.
+    values: what it gives, one of these, each as likely as the others; goes before `value`.
     run: perform the real function for its value (its time is still the model's).
     source: where it comes from, for reports (`file`, `history: 120 attempts`, `default`).
     """
@@ -68,6 +69,7 @@ class StepModel:
     value: Any = MISSING
     run: bool = False
     source: str = "default"
+    values: tuple[Any, ...] = ()
 
     def draw(self, luck: Luck) -> tuple[int, str | None]:
         """One attempt: (nanoseconds, the failure's type or None)."""
@@ -75,6 +77,11 @@ class StepModel:
         if self.fail and (luck[1] >> 11) * SCALE < self.fail:
             return (self.fails_after or self.duration).sample(chance), self._failure(luck[2])
         return self.duration.sample(chance), None
+
+    def pick(self, luck: Luck) -> Any:
+        """What an attempt that succeeds gives: `value`, or one of the `values`."""
+        values = self.values
+        return values[int((luck[2] >> 11) * SCALE * len(values))] if values else self.value
 
     def _failure(self, bits: int) -> str:
         failures = self.failures
@@ -164,7 +171,9 @@ def failure_type(name: str) -> str:
 
 # -- out of a file --------------------------------------------------------------------------------
 
-STEP_WORDS = ("duration", "fail", "failure", "failures", "fails_after", "value", "run")
+STEP_WORDS = (
+    "duration", "fail", "failure", "failures", "fails_after", "value", "values", "run",
+)  # fmt: skip
 ARRIVAL_WORDS = ("after", "never", "value")
 TOP_WORDS = ("steps", "signals", "events", "arrivals", "queues")
 
@@ -213,6 +222,9 @@ def _step_model(value: Any, place: str) -> StepModel:
         failures = tuple((failure_type(name), _share(one, 1e9)) for name, one in weights.items())
         if not failures:
             raise BadModel("`failures` is empty", hint="write `failures: {ConnectionError: 1}`")
+    values = data.get("values", [])
+    if not isinstance(values, list) or ("values" in data and not values):
+        raise BadModel("`values` is no list of results", hint="write `values: [yes, yes, no]`")
     return StepModel(
         distribution(data.get("duration", "1s")),
         _share(data.get("fail", 0.0), 1.0),
@@ -221,6 +233,7 @@ def _step_model(value: Any, place: str) -> StepModel:
         data.get("value", MISSING),
         bool(data.get("run", False)),
         "file",
+        tuple(values),
     )
 
 

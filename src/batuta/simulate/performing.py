@@ -55,7 +55,7 @@ class Step:
         if self.value is MISSING and not model.run and hasattr(step, "fn"):
             self.value = result_placeholder(step.fn)
         # A value that cannot be changed by whoever gets it is made once.
-        self.fixed = not model.run and isinstance(self.value, IMMUTABLE)
+        self.fixed = not (model.run or model.values) and isinstance(self.value, IMMUTABLE)
 
 
 class Performing:
@@ -191,7 +191,7 @@ class Performing:
         self._leave(ask, step.lane)
         process.path = (ask.asked, step.name, ran, ask.command or 0, 0)
         try:
-            value = self._value(ask, step)
+            value = self._value(process, ask, step)
         except Exception as raised:  # the user's own function, called by the model
             failure = failure_of(raised)
             kind = failure.type if failure.retryable else FATAL
@@ -200,10 +200,14 @@ class Performing:
             return
         self._answer(process, ask, value, None)
 
-    def _value(self, ask: Any, known: Step) -> Any:
+    def _value(self, process: Process, ask: Any, known: Step) -> Any:
         if known.fixed:
             return known.value
         step = ask.step
+        if known.model.values and not known.model.run:
+            key = f"{process.luck}{ask.key}{known.tail}{ask.attempt}"
+            drawn = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=24).digest()
+            return known.model.pick(three(drawn))
         if hasattr(step, "fn"):
             return value_of(known.model, step, ask.args, ask.kwargs)
         value = known.value

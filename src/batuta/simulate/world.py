@@ -121,11 +121,14 @@ class SimulatedWorld:
         step = command.target
         try:
             if step is None or not hasattr(step, "fn"):
-                value = model.value
+                value = model.pick(self.luck(command))
                 if value is MISSING:
                     value = placeholder(BUILTIN_RESULTS.get(command.kind, Any))
                 return Outcome(command.id, plain_result(value))
             args, kwargs = command.data.get("args", []), command.data.get("kwargs", {})
+            if model.values and not model.run:
+                picked = model.pick(self.luck(command))
+                return Outcome(command.id, step.codec.encode_result(picked))
             if model.run or callable(model.value):
                 args, kwargs = step.codec.decode_call(args, kwargs)
             value = value_of(model, step, tuple(args), kwargs)

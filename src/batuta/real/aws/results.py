@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from json import JSONDecodeError, dumps, loads
+from json import dumps
 from typing import Any
 
 from batuta.kernel.world import Failure, Outcome
@@ -11,6 +11,7 @@ from batuta.real.aws.places import FILE_SCHEME, Place, Places
 from batuta.real.call import Refused
 from batuta.real.job import Job
 from batuta.workflow.asl.errors import RESULT_WRITER_FAILED
+from batuta.workflow.asl.results import transformed
 
 STATUSES = ("SUCCEEDED", "FAILED", "PENDING")
 FAILED = ("FAILED", "TIMED_OUT", "ABORTED")
@@ -39,7 +40,7 @@ class Results:
         given = writer.get("Parameters") or writer.get("Arguments") or {}
         results: list[Result] = data["results"]
         if not writer.get("Resource"):
-            return _transformed(results, config)
+            return transformed(results, config)
         bucket = given.get("Bucket")
         if not isinstance(bucket, str) and "Path" not in given:
             text = "`Bucket` (or `Path`, of a folder of the project) must be text"
@@ -87,7 +88,7 @@ def _parts(results: list[Result], config: dict[str, Any], status: str) -> list[b
     """The results as the contents of as many files as they need; none for none."""
     told: list[Any] = results
     if status == "SUCCEEDED":
-        told = _transformed(results, config)
+        told = transformed(results, config)
     texts = [_json(each).encode() for each in told]
     parts: list[list[bytes]] = []
     size = FILE_LIMIT
@@ -100,30 +101,6 @@ def _parts(results: list[Result], config: dict[str, Any], status: str) -> list[b
     if _lines(config):
         return [b"".join(text + b"\n" for text in part) for part in parts]
     return [b"[" + b",".join(part) + b"]" for part in parts]
-
-
-def _transformed(results: list[Result], config: dict[str, Any]) -> list[Any]:
-    """The results as `Transformation` wants them: whole, their outputs, or what is in those."""
-    how = config.get("Transformation", "NONE")
-    if how == "NONE":
-        return results
-    outputs = [_output(each) for each in results]
-    if how == "COMPACT":
-        return outputs
-    flat: list[Any] = []
-    for each in outputs:
-        flat += each if isinstance(each, list) else [each]
-    return flat
-
-
-def _output(result: Result) -> Any:
-    """What a child put out; an error where it failed."""
-    if "Output" not in result:
-        return {name: result[name] for name in ("Error", "Cause") if result.get(name)}
-    try:
-        return loads(result["Output"])
-    except (JSONDecodeError, TypeError):
-        return result["Output"]
 
 
 def _json(value: Any) -> str:
