@@ -80,7 +80,7 @@ class _Parser:
         function, least, most = FUNCTIONS[name]
         begun, self.at = self.at, found.end()
         arguments = self._arguments(depth)
-        if not least <= len(arguments) <= (most or len(arguments)):
+        if len(arguments) < least or (most is not None and len(arguments) > most):
             raise Malformed(f"`{name}` has {len(arguments)} arguments, which is wrong", begun)
         if name in OF_NUMBERS:
             for each in arguments:
@@ -154,6 +154,8 @@ class _Parser:
         while self.at < len(self.text):
             char = self.text[self.at]
             if quote:
+                if char == "\\":
+                    self.at += 1
                 quote = "" if char == quote else quote
             elif char in "'\"":
                 quote = char

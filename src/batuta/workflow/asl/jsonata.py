@@ -211,7 +211,8 @@ def _compile(text: str) -> Any:
         return jsonatapy.compile(text)
     except (ValueError, TypeError, RuntimeError, RecursionError) as wrong:
         at = POSITION.search(str(wrong))
-        raise Malformed(str(wrong), int(at.group(1)) if at else 0) from wrong
+        end = len(text) if "end of expression" in str(wrong) else 0
+        raise Malformed(str(wrong), int(at.group(1)) if at else end) from wrong
 
 
 LIBRARY = _Library()
