@@ -12,6 +12,7 @@ from batuta.common.path import (
     PathMismatch,
     PathMissing,
     PathSyntax,
+    PathTooLong,
     bracketed,
     compile_path,
     put,
@@ -26,6 +27,7 @@ from batuta.workflow.asl.errors import (
 )
 
 Evaluator = Callable[[Any, Env], Any]
+SHOWN_MAX = 10_000
 VARIABLE = re.compile(r"\$([A-Za-z_]\w*)")
 
 
@@ -35,8 +37,8 @@ def reference(text: str) -> Evaluator:
     Raises `Malformed` for a text that is no path.
     """
     if text.startswith("$$"):
-        path = _compiled(text[1:], 1)
-        return lambda root, env: path.find(env.context)
+        in_context = _finder(text, _compiled(text[1:], 1))
+        return lambda root, env: in_context(env.context)
     variable = VARIABLE.match(text)
     if variable is None:
         path = _compiled(text, 0)
@@ -44,14 +46,15 @@ def reference(text: str) -> Evaluator:
             return lambda root, env: root
         if path.names is not None and len(path.names) == 1:
             return _member(path, path.names[0])
-        return lambda root, env: path.find(root)
+        in_root = _finder(text, path)
+        return lambda root, env: in_root(root)
     name = variable.group(1)
-    rest = _compiled("$" + text[variable.end() :], variable.end() - 1)
+    rest = _finder(text, _compiled("$" + text[variable.end() :], variable.end() - 1))
 
     def found(root: Any, env: Env) -> Any:
         if name not in env.variables:
             raise StateFailed(RUNTIME, f"The variable '{name}' is not assigned: {text}")
-        return rest.find(env.variables[name])
+        return rest(env.variables[name])
 
     return found
 
@@ -62,6 +65,20 @@ def is_definite(text: str) -> bool:
     if variable is not None:
         return _compiled("$" + text[variable.end() :], 0).definite
     return _compiled(text[1:] if text.startswith("$$") else text, 0).definite
+
+
+def _finder(text: str, path: Path) -> Callable[[Any], Any]:
+    """Finds what a path names; one that looks at too much fails its state."""
+    if path.definite:
+        return path.find
+
+    def found(root: Any) -> Any:
+        try:
+            return path.find(root)
+        except PathTooLong as much:
+            raise StateFailed(RUNTIME, f"The JSONPath '{text}' was stopped: {much}") from much
+
+    return found
 
 
 def _member(path: Path, name: str | int) -> Evaluator:
@@ -109,11 +126,16 @@ def _invalid(text: str, missing: PathMissing) -> str:
 
 def not_found(text: str, field: str, root: Any) -> str:
     """The service's words for a path that leads nowhere."""
-    shown = dumps(root, separators=(",", ":"), ensure_ascii=False)
+    shown = shortened(dumps(root, separators=(",", ":"), ensure_ascii=False))
     return (
         f"The JSONPath '{text}' specified for the field '{field}' could not be found in the "
         f"input '{shown}'"
     )
+
+
+def shortened(text: str) -> str:
+    """A value in a message, without what no cause has room for."""
+    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}…"
 
 
 def result_path(text: str) -> Callable[[Any, Any], Any]:
@@ -129,7 +151,7 @@ def result_path(text: str) -> Callable[[Any, Any], Any]:
         try:
             return put(root, path, result)
         except PathMismatch as mismatch:
-            shown = dumps(root, separators=(",", ":"), ensure_ascii=False)
+            shown = shortened(dumps(root, separators=(",", ":"), ensure_ascii=False))
             raise StateFailed(
                 RESULT_PATH_MATCH_FAILURE,
                 f'Unable to apply step "{mismatch}" to input {shown}',

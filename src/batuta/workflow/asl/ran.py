@@ -47,7 +47,10 @@ class AnySteps(dict[str, Step[Any, Any]]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """A step of this name that does nothing."""
-        return step(name=name)(_nothing)
+        found = super().get(name)
+        if found is None:
+            found = self[name] = step(name=name)(_nothing)
+        return found
 
 
 def _nothing(*input: Any) -> Any:

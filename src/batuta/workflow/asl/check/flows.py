@@ -68,7 +68,11 @@ class Machine:
         if not states:
             found.schema('Field "States" has no states', f"{location}/States")
         start = value.get("StartAt")
-        if "StartAt" in value and start not in states:
+        if "StartAt" in value and not isinstance(start, str):
+            text = f'Field "StartAt" has to be a text, but it is {kind_of(start)}'
+            found.schema(text, f"{location}/StartAt")
+            start = None
+        elif "StartAt" in value and start not in states:
             found.add(TARGET, f'Missing "Next" target: {start}', f"{location}/StartAt")
         for name, each in states.items():
             self._state(name, each, f"{location}/States/{_escaped(name)}", own)

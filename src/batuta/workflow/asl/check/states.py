@@ -20,10 +20,13 @@ from batuta.workflow.asl.check.fields import (
     quoted,
 )
 from batuta.workflow.asl.check.finding import RESOURCE, Findings
+from batuta.workflow.asl.check.many import of_map, of_parallel
 from batuta.workflow.asl.choice import COMPARE, IS, moment
 from batuta.workflow.asl.errors import ALL
+from batuta.workflow.asl.resource import parse
 
 Value = Mapping[str, Any]
+OWN = "arn:batuta:"
 LAMBDA = re.compile(
     r"arn:[\w-]+:lambda:[\w-]*:\d*:function:[\w-]+(:(\$LATEST|[\w-]+))?|.*\$\{.*\}.*"
 )
@@ -38,8 +41,6 @@ NUMBERS: dict[str, tuple[float, float, type]] = {
     "Seconds": (0, 99_999_999, int), "MaxConcurrency": (0, 10**9, int),
     "ToleratedFailureCount": (0, 10**9, int), "ToleratedFailurePercentage": (0, 100, float),
 }  # fmt: skip
-LABEL_MAX = 40
-LABEL_FORBIDDEN = re.compile(r"[\s?*<>{}\[\]:;,\\|^~$#%&`\"\x00-\x1f\x7f-\x9f]")
 VARIABLE = re.compile(r"[^\W\d][\w-]*(\.\$)?")
 
 
@@ -186,6 +187,9 @@ def _resource(value: Value, location: str, type: str, found: Findings) -> None:
             ":lambda:" in resource and ":states:" not in resource and not LAMBDA.fullmatch(resource)
         ):
             found.add(RESOURCE, f"Not the ARN of a Lambda function: {resource}", at)
+        elif resource.startswith(OWN) and parse(resource).kind == "unknown":
+            text = f"Not a resource of Batuta, which are {OWN}step:NAME and {OWN}shell: {resource}"
+            found.add(RESOURCE, text, at)
         if type == "EXPRESS":
             _express(resource, at, found)
     credentials = value.get("Credentials")
@@ -282,42 +286,9 @@ def _comparison(each: Value, name: str, location: str, found: Findings) -> None:
             found.schema(f'Field "{name}" is not an ISO-8601 timestamp with an offset', at)
 
 
-def _map(value: Value, location: str, jsonata: bool, found: Findings) -> None:
-    label = value.get("Label")
-    if isinstance(label, str):
-        wrong = LABEL_FORBIDDEN.search(label)
-        at = f"{location}/Label"
-        if not label:
-            found.schema("Label cannot be empty", at)
-        elif len(label) > LABEL_MAX:
-            found.schema(f"Label cannot exceed {LABEL_MAX} characters", at)
-        elif wrong is not None:
-            found.schema(f"Label contains invalid character: {wrong.group()!r}", at)
-    for part, groups in SUBFIELDS.items():
-        inner = value.get(part)
-        if part not in value:
-            continue
-        if not isinstance(inner, dict):
-            found.schema(f'Field "{part}" has to be an object', f"{location}/{part}")
-            continue
-        config = inner.get("ReaderConfig") if part == "ItemReader" else inner
-        for group in groups:
-            if isinstance(config, dict) and sum(name in config for name in group) > 1:
-                found.schema(f"May have only one of {quoted(group)}", f"{location}/{part}")
-    reader = value.get("ItemReader")
-    if isinstance(reader, dict) and "Resource" not in reader:
-        found.schema("These fields are required: [Resource]", f"{location}/ItemReader")
-
-
-SUBFIELDS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "ItemReader": (("MaxItems", "MaxItemsPath"),),
-    "ItemBatcher": (
-        ("MaxItemsPerBatch", "MaxItemsPerBatchPath"),
-        ("MaxInputBytesPerBatch", "MaxInputBytesPerBatchPath"),
-    ),
-    "ResultWriter": (),
-}
-PARTS: dict[str, Callable[[Value, str, bool, Findings], None]] = {"Choice": _choice, "Map": _map}
+PARTS: dict[str, Callable[[Value, str, bool, Findings], None]] = {
+    "Choice": _choice, "Map": of_map, "Parallel": of_parallel,
+}  # fmt: skip
 
 
 # -- Retry and Catch -----------------------------------------------------------------------------
