@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,3 +134,143 @@ def test_a_file_with_mistakes_is_shown_with_its_lines(shop: Path, batuta: Batuta
     code, _, err = batuta("simulate", "bad.asl.json")
     assert code == 1
     assert "bad.asl.json:1" in err
+
+
+CHOICE = {"StartAt": "Ask", "States": {
+    "Ask": {"Type": "Task", "Resource": F + "ask", "Next": "Which",
+            "Catch": [{"ErrorEquals": ["Lost"], "Next": "Gone"}]},
+    "Which": {"Type": "Choice", "Default": "No", "Choices": [
+        {"Variable": "$.yes", "BooleanEquals": True, "Next": "Yes"}]},
+    "Yes": {"Type": "Wait", "Seconds": 60, "Next": "Done"}, "Done": {"Type": "Succeed"},
+    "No": {"Type": "Fail", "Error": "Refused", "Cause": "no"},
+    "Gone": {"Type": "Fail", "Error": "Lost"},
+}}  # fmt: skip
+
+
+def test_results_decide_which_way_it_goes(shop: Path, batuta: Batuta) -> None:
+    (shop / "choice.asl.json").write_text(json.dumps(CHOICE), "utf-8")
+    (shop / "models.yaml").write_text(
+        "steps: {ask: {duration: 1s, fail: 20%, failure: Lost, "
+        "values: [{'yes': true}, {'yes': true}, {'yes': true}, {'yes': false}]}}"
+    )
+    found = report(batuta, "choice.asl.json", "-n", "2000")
+    shares = {status: count / 2000 for status, count in found["statuses"].items()}
+    assert shares == pytest.approx({"SUCCEEDED": 0.6, "FAILED": 0.4}, abs=0.03)
+    errors = {name: count / 2000 for name, count in found["errors"].items()}
+    assert errors == pytest.approx({"Refused: no": 0.2, "Lost": 0.2}, abs=0.03)
+    yes = next(each for each in found["states"] if each["name"] == "Yes")
+    assert yes["visits"] == found["statuses"]["SUCCEEDED"]
+    assert yes["share"] == pytest.approx(36 / 37, abs=0.01)
+    code, out, _ = batuta("simulate", "choice.asl.json", "--models", "models.yaml")
+    assert code == 0
+    assert re.match(r"SUCCEEDED \d+ \(\d+\.\d%\)  FAILED \d+ \(\d+\.\d%\)\n", out)
+    assert re.search(r"  \d+ \(\d+\.\d%\) Refused: no\n", out)
+    assert re.search(r"duration  mean .* median .* p90 .* p99 .* max 1 min 1 s\n", out)
+    assert re.search(r"Ask +Task .* 1s, fails 20\.0% \(file\)\n", out)
+
+
+def test_a_task_without_a_model_is_named_with_the_model_that_was_meant(
+    shop: Path, batuta: Batuta
+) -> None:
+    (shop / "models.yaml").write_text("steps: {Pya: 2s, ship: 1h}")
+    code, out, err = batuta("simulate", "order.asl.json", "-n", "5", "--models", "models.yaml")
+    assert code == 0
+    assert "warning: no model for `Pay`: taken to last a second and to give {}" in err
+    assert "hint: there is a model of `Pya`: is it meant for `Pay`?" in err
+    assert "1s (default)" in out
+    assert report(batuta, "order.asl.json", "-n", "5")["assumed"] == ["Pay"]
+
+
+def test_history_tells_durations_failures_and_ways_of_each_state(
+    shop: Path, batuta: Batuta
+) -> None:
+    (shop / "app.py").write_text(ASKING, "utf-8")
+    flow = json.loads(json.dumps(CHOICE).replace(F + "ask", "arn:batuta:step:ask"))
+    flow["States"]["Ask"]["Parameters"] = {"number.$": "$"}
+    flow["States"]["Yes"] = {"Type": "Pass", "Next": "Done"}
+    (shop / "choice.asl.json").write_text(json.dumps(flow), "utf-8")
+    for number in range(8):
+        batuta("run", "choice", str(number), "--id", f"choice:{number}")
+    code, out, err = batuta("simulate", "choice", "1", "-n", "2000", "--history", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    ask = next(each for each in found["states"] if each["name"] == "Ask")
+    assert ask["model"].endswith("fails 25.0% (history: 8 attempts)")
+    errors = {name: count / 2000 for name, count in found["errors"].items()}
+    assert errors == pytest.approx({"Lost": 0.25, "Refused: no": 0.25}, abs=0.03)
+
+
+ASKING = """\
+from batuta import step
+
+
+class Lost(Exception):
+    pass
+
+
+@step
+def ask(number: int) -> dict:
+    if number < 2:
+        raise Lost
+    return {"yes": number > 3}
+"""
+
+
+def test_express_is_paid_by_its_duration(shop: Path, batuta: Batuta) -> None:
+    quick = {"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": F + "f", "End": True}}}
+    (shop / "template.yaml").write_text(
+        "Resources:\n  M:\n    Type: AWS::StepFunctions::StateMachine\n    Properties:\n"
+        "      StateMachineName: quick\n      StateMachineType: EXPRESS\n"
+        "      RoleArn: arn:aws:iam::000000000000:role/r\n"
+        f"      DefinitionString: '{json.dumps(quick)}'\n"
+    )
+    (shop / "models.yaml").write_text("steps: {A: 1.01s}")
+    found = report(batuta, "quick", "-n", "3")
+    assert (found["type"], found["billed"], found["cost_of_1000"]) == (
+        "EXPRESS",
+        1_100_000_000,
+        None,
+    )
+    code, out, _ = batuta("simulate", "quick", "-n", "3", "--models", "models.yaml")
+    assert code == 0
+    # 1.1 s at 64 MB, a million times: 1.1e6 / 16 GB-seconds.
+    assert "billed       1.10 s each, 19.10 GB-hours at 64 MB for a million executions" in out
+
+
+def test_states_of_child_executions_have_their_share(shop: Path, batuta: Batuta) -> None:
+    inner = {"StartAt": "I", "States": {"I": {"Type": "Task", "Resource": F + "f", "End": True}},
+             "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}}  # fmt: skip
+    each = {"Type": "Map", "End": True, "MaxConcurrency": 1, "ItemProcessor": inner}
+    flow = {"StartAt": "Each", "States": {"Each": each}}
+    (shop / "each.asl.json").write_text(json.dumps(flow), "utf-8")
+    (shop / "models.yaml").write_text("steps: {f: 2s}")
+    found = report(batuta, "each.asl.json", "[1, 2, 3]", "-n", "2")
+    states = {each["name"]: (each["visits"], each["mean"]) for each in found["states"]}
+    assert states == {"Each": (2, 6 * 10**9), "I": (6, 6 * 10**9)}
+    assert found["transitions"] == 4
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("value: {yes: 1}", "has a member `True`, whose name is no text"),
+        ("values: [[{at: 2026-01-01}]]", "has the value 2026-01-01, which is no JSON"),
+    ],
+)
+def test_results_that_a_machine_cannot_have_are_refused(
+    shop: Path, batuta: Batuta, model: str, said: str
+) -> None:
+    (shop / "models.yaml").write_text(f"steps: {{Pay: {{{model}}}}}")
+    code, _, err = batuta("simulate", "order.asl.json", "--models", "models.yaml")
+    assert code == 1
+    assert f"a result of `Pay` {said}" in err
+    assert "hint: put it into quotes" in err
+
+
+def test_a_machine_takes_one_input(shop: Path, batuta: Batuta) -> None:
+    for given in (("1", "2"), ("1", "x=2")):
+        code, _, err = batuta("simulate", "order.asl.json", *given)
+        assert code == 2
+        assert "a state machine has one input" in err
+    (shop / "input.json").write_text('{"id": 7}')
+    assert batuta("simulate", "order.asl.json", "@input.json", "-n", "1")[0] == 0

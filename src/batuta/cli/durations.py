@@ -10,7 +10,7 @@ from batuta.cli.live import bar
 from batuta.cli.out import Out, span
 
 BARS = 10
-QUANTILES = {"p5": 0.05, "median": 0.5, "p95": 0.95, "p99": 0.99}
+QUANTILES = {"p5": 0.05, "median": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 
 def quantile(durations: Sequence[int], q: float) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,16 @@ from batuta.kernel.event import Event
 from batuta.kernel.journal import Journal
 from batuta.simulate.distribution import empirical
 from batuta.simulate.models import MISSING, ArrivalModel, Models, StepModel, models_of
+from batuta.simulate.observed import observed
+from batuta.workflow.asl.history import HistoryEvent, history_of
+from batuta.workflow.asl.ran import AnySteps
+from batuta.workflow.model import Definitions
 
 PAGE = 5000
 TYPES = ("step.asked", "step.completed", "step.failed", "wait.set", "signal.received")
+EXECUTIONS_MAX = 1000
+"""Of a state machine's executions so many are taken for its models, the newest."""
+TOKEN = "task:"
 
 
 def from_file(name: str) -> Models:
@@ -95,6 +103,18 @@ def from_history(journal: Journal, *, results: bool = False) -> Models:
     )
 
 
+def from_executions(journal: Journal, machine: str) -> dict[str, StepModel]:
+    """The models of a state machine's tasks, by state, as its executions in the journal went."""
+    found = journal.records("run", name=machine, newest_first=True, limit=EXECUTIONS_MAX)
+    return observed(_histories(journal, [record.id for record in found]))
+
+
+def _histories(journal: Journal, ids: Sequence[str]) -> Iterator[list[HistoryEvent]]:
+    definitions = Definitions(steps=AnySteps())
+    for id in ids:
+        yield history_of(definitions, [*journal.histories([id])])
+
+
 def _take(
     event: Event,
     asked: dict[str, str],
@@ -104,7 +124,10 @@ def _take(
 ) -> None:
     data, command = event.data, event.command or ""
     if event.type == "step.asked":
-        asked[command] = str(data.get("name", ""))
+        if data.get("kind") != "results":  # it has the name of the Map, whose items are wanted
+            asked[command] = str(data.get("name", ""))
+    elif str(data.get("name", "")).startswith(TOKEN):
+        return  # a task's token, which is like no other: see `from_executions`
     elif event.type == "wait.set":
         waits[event.subject, str(data.get("name"))] = event.time
     elif event.type == "signal.received":

@@ -13,7 +13,7 @@ from batuta.cli.check import show_problems
 from batuta.cli.durations import durations_json, print_durations
 from batuta.cli.executions import simulate_machine
 from batuta.cli.live import Live, bar
-from batuta.cli.models import from_file, from_history
+from batuta.cli.models import from_executions, from_file, from_history
 from batuta.cli.out import Column, Out, now, span
 from batuta.cli.place import find
 from batuta.cli.project import Project, load, load_file
@@ -56,7 +56,7 @@ def simulate(args: argparse.Namespace, out: Out) -> int:
     if flow is None:
         return 1
     if isinstance(flow, StateMachine):
-        return simulate_machine(flow, args, models_of(args, results=True), out)
+        return simulate_machine(flow, args, models_of(args, flow), out)
     positional, named = call_values(args.args)
     definitions = replace(project.definitions, rules={}, schedules={})
     call = {"workflow": flow.name, "args": positional, "kwargs": named}
@@ -96,18 +96,20 @@ def _wanted(args: argparse.Namespace) -> tuple[Project, Any]:
     return project, next(iter(project.workflows.values()), None)
 
 
-def models_of(args: argparse.Namespace, *, results: bool = False) -> Models:
+def models_of(args: argparse.Namespace, machine: StateMachine | None = None) -> Models:
     """What is known of steps and signals; what a file says goes before the history.
 
     Parameters
     ----------
-    results: whether the history tells also what steps gave.
+    machine: the one that is simulated: the history tells how its states went, and what they gave.
     """
     models = Models()
     if args.history:
         journal = open_journal(find(args), make=False)
         try:
-            models = from_history(journal, results=results)
+            models = from_history(journal, results=machine is not None)
+            if machine is not None:
+                models.steps |= from_executions(journal, machine.name)
         finally:
             journal.close()
     if args.models:

@@ -22,22 +22,53 @@ BEGUN = {"ParallelStateEntered": "ParallelStateStarted", "MapStateEntered": "Map
 
 
 def executions(
-    machine: StateMachine, input: Any, models: Models, count: int, seed: int, assumed: set[str]
+    machine: StateMachine,
+    input: Any,
+    models: Models,
+    count: int,
+    seed: int,
+    used: dict[str, StepModel],
 ) -> Iterator[Result]:
     """Run it again and again, each execution alone in the world.
 
     Parameters
     ----------
     models: of the tasks, by the state's name, or by the step's or function's.
-    assumed: gets the names of the tasks that no model covers.
+    used: gets the model of each task that is reached, by its state.
 
-    Raises `BadModel` where a Map reads items that no model names.
+    Raises `BadModel` where a Map reads items that no model names, and for a result that a
+    machine cannot have.
     """
+    for name, model in models.steps.items():
+        for value in (model.value, *model.values):
+            _check(value, name)
     for number in range(count):
         # Random draws inside the machine (jitter) follow from the name, which tells the seed.
         name = f"simulated-{seed}-{number}"
-        world = World(models, seed, assumed)
+        world = World(models, seed, used)
         yield run(machine, input, world.perform, name=name)
+
+
+def _check(value: Any, name: str) -> None:
+    """Refuse a result that is no JSON: YAML has more."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if not isinstance(key, str):
+                raise BadModel(
+                    f"a result of `{name}` has a member `{key}`, whose name is no text",
+                    hint="put it into quotes: YAML takes yes, no, on and off for true and false",
+                )
+            _check(each, name)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            _check(each, name)
+    elif not (value is MISSING or value is None or callable(value)) and not isinstance(
+        value, str | int | float
+    ):
+        raise BadModel(
+            f"a result of `{name}` has the value {value}, which is no JSON",
+            hint="put it into quotes, where a text is meant",
+        )
 
 
 class World:
@@ -45,13 +76,13 @@ class World:
 
     Parameters
     ----------
-    assumed: gets the names of the tasks that no model covers.
+    used: gets the model of each task that is reached, by its state.
     """
 
-    def __init__(self, models: Models, seed: int, assumed: set[str]) -> None:
+    def __init__(self, models: Models, seed: int, used: dict[str, StepModel]) -> None:
         self._models = models
         self._seed = seed
-        self._assumed = assumed
+        self._used = used
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def perform(self, command: Command) -> Performance:
@@ -61,8 +92,6 @@ class World:
         model = self.model(command)
         if command.kind == "items":
             return Performance({"items": self._items(model, command), "next": None})
-        if model.source == "default":
-            self._assumed.add(command.name)
         line = self._line(command)
         attempt = self._counts[line, command.name] = self._counts[line, command.name] + 1
         drawn = luck(self._seed, line, command.name, attempt)
@@ -77,10 +106,11 @@ class World:
 
     def model(self, command: Command) -> StepModel:
         """The model of a task: of its state, of its step, or the one for everything."""
-        for name in names_of(command):
-            if name in self._models.steps:
-                return self._models.steps[name]
-        return self._models.step(command.name)
+        known = self._models.steps
+        name = next((each for each in names_of(command) if each in known), command.name)
+        found = self._models.step(name)
+        self._used.setdefault(command.name, found)
+        return found
 
     @staticmethod
     def _line(command: Command) -> str:
@@ -92,13 +122,15 @@ class World:
 
     @staticmethod
     def _items(model: StepModel, command: Command) -> list[Any]:
-        state = command.name
-        if not isinstance(model.value, list):
+        state, items = command.name, model.value
+        if isinstance(items, dict) and "items" in items:
+            items = items["items"]  # as the journal has what was read
+        if not isinstance(items, list):
             raise BadModel(
                 f"nothing says which items the Map `{state}` reads",
                 hint=f"write `steps: {{{state}: {{value: [1, 2, 3]}}}}` in a file of models",
             )
-        return model.value[: command.data.get("limit")]
+        return items[: command.data.get("limit")]
 
 
 def _written(command: Command) -> Performance:
