@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from tests.test_testing import LAMBDA, RETRY, flow, task
 
 from batuta.kernel.errors import BatutaError
 from batuta.testing import Machine, Unmocked, machine
+
+pytest_plugins = ["pytester"]
 
 
 def test_lines_are_found_in_any_layout(tmp_path: Path) -> None:
@@ -102,6 +105,19 @@ def test_responses_are_numbered_by_call_and_one_too_many_fails(mocks: Path) -> N
     assert "answers 3" in (caught.value.hint or "")
 
 
+def test_visits_of_a_state_take_the_responses_in_turn(tmp_path: Path) -> None:
+    file = tmp_path / "MockConfigFile.json"
+    polled = {"0": {"Return": {"status": "running"}}, "1": {"Return": {"status": "completed"}}}
+    cases = {"TestCases": {"Slow": {"Poll": "Polled"}}}
+    content = {"StateMachines": {"poll": cases}, "MockedResponses": {"Polled": polled}}
+    file.write_text(json.dumps(content), "utf-8")
+    rule = {"Variable": "$.status", "StringEquals": "completed", "Next": "Done"}
+    check = {"Type": "Choice", "Choices": [rule], "Default": "Poll"}
+    polling = flow("Poll", Poll=task("Check"), Check=check, Done={"Type": "Succeed"})
+    run = machine(polling, name="poll").mocks(file, "Slow").run()
+    assert run.path == ["Poll", "Check", "Poll", "Check", "Done"]
+
+
 @pytest.mark.parametrize(
     ("case", "name", "message", "hint"),
     [
@@ -145,3 +161,24 @@ def test_a_mock_configuration_file_that_is_no_json_is_shown_its_place(mocks: Pat
     with pytest.raises(BatutaError, match="is no JSON") as caught:
         ordering().mocks(mocks, "Busy")
     assert caught.value.at == f"{mocks}:2:19"
+
+
+PAGE = (Path(__file__).resolve().parent.parent / "docs" / "testing.md").read_text("utf-8")
+BLOCKS = dict(re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+
+
+def test_the_example_of_the_documentation_runs(pytester: pytest.Pytester) -> None:
+    pytester.mkdir("flows").joinpath("checkout.asl.json").write_text(BLOCKS["json"], "utf-8")
+    pytester.makepyfile(BLOCKS["python"])
+    pytester.runpytest("-p", "no:cacheprovider").assert_outcomes(passed=4)
+
+
+def test_the_error_in_the_documentation_is_what_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows" / "checkout.asl.json").write_text(BLOCKS["json"], "utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Unmocked) as caught:
+        machine("flows/checkout.asl.json").run()
+    assert str(caught.value).replace("\n", "\n    ") in PAGE

@@ -171,10 +171,12 @@ VERBS_LIST = (
         "Nothing is performed: steps are replaced by models of how long they take and how they "
         "end. Prints the distribution of the duration and where the time goes. A file of models is "
         "YAML or JSON: under `steps` a duration for each step's name (`30s`, `uniform(1s, 5s)`, "
-        "`lognormal(200ms, 0.5)`) or a table with `duration`, `fail`, `failure` and `value`; under "
+        "`lognormal(200ms, 0.5)`) or a table with `duration`, `fail`, `failure` and `value` (or "
+        "`values`, one of them each time); under "
         "`signals` and `events` how long they take to come. The tasks of a state machine go by the "
-        "names of their states, of their steps or functions; it is told what share each state has, "
-        "and how many state transitions it takes.",
+        "names of their states, of their steps or functions; with --history its own executions say "
+        "how long each of its states took, how it failed and what it gave. Of a state machine is "
+        "told what share each state has, and how many state transitions it takes.",
         examples=(
             "batuta simulate checkout order=@order.json -n 10000 --history",
             "batuta simulate flows/order.asl.json '{}' --models models.yaml --price 0.025",
