@@ -373,6 +373,8 @@ def test_a_nested_machine_that_fails_fails_its_task() -> None:
     assert (told["Status"], told["Error"], told["Cause"]) == ("FAILED", "Odd", "x")
     with pytest.raises(BatutaError, match="`A` begins no execution"):
         machine(flow(A=task())).task("A", inner()).run()
+    with pytest.raises(BatutaError, match="`A` waits for its token"):
+        machine(flow(A=starts(".waitForTaskToken"))).task("A", inner()).run()
 
 
 # -- distributed Maps ----------------------------------------------------------------------------

@@ -267,6 +267,24 @@ def test_results_that_a_machine_cannot_have_are_refused(
     assert "hint: put it into quotes" in err
 
 
+def test_child_executions_tell_how_their_states_went(shop: Path, batuta: Batuta) -> None:
+    task = {"Type": "Task", "Resource": "arn:batuta:step:ship"}
+    inner = {"StartAt": "I", "States": {"I": {**task, "Parameters": {"order.$": "$"}, "End": True}},
+             "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}}  # fmt: skip
+    each = {"Type": "Map", "ItemProcessor": inner, "Next": "Last"}
+    last = {**task, "Parameters": {"order.$": "$[0]"}, "End": True}
+    (shop / "app.py").write_text(APP.replace('"parcel"', '"id"'))
+    flow = {"StartAt": "Each", "States": {"Each": each, "Last": last}}
+    (shop / "each.asl.json").write_text(json.dumps(flow), "utf-8")
+    code, out, err = batuta("run", "each", json.dumps([{"id": 1}, {"id": 2}]))
+    assert (code, json.loads(out)) == (0, {"id": 1}), err
+    code, out, err = batuta("simulate", "each", '[{"id": 7}]', "-n", "2", "--history", "--json")
+    assert code == 0, err
+    models = {state["name"]: state["model"] for state in json.loads(out)["states"]}
+    assert models["I"].endswith("(history: 2 attempts)")
+    assert models["Last"].endswith("(history: 1 attempt)")
+
+
 def test_a_machine_takes_one_input(shop: Path, batuta: Batuta) -> None:
     for given in (("1", "2"), ("1", "x=2")):
         code, _, err = batuta("simulate", "order.asl.json", *given)

@@ -24,7 +24,9 @@ from batuta.workflow.model import Definitions
 PAGE = 5000
 TYPES = ("step.asked", "step.completed", "step.failed", "wait.set", "signal.received")
 EXECUTIONS_MAX = 1000
-"""Of a state machine's executions so many are taken for its models, the newest."""
+"""Of a state machine's executions so many are taken for its models, the newest; and of the child
+executions of its Maps."""
+LOOKED_AT_MAX = 100_000
 TOKEN = "task:"
 
 
@@ -105,8 +107,16 @@ def from_history(journal: Journal, *, results: bool = False) -> Models:
 
 def from_executions(journal: Journal, machine: str) -> dict[str, StepModel]:
     """The models of a state machine's tasks, by state, as its executions in the journal went."""
-    found = journal.records("run", name=machine, newest_first=True, limit=EXECUTIONS_MAX)
-    return observed(_histories(journal, [record.id for record in found]))
+    own: list[str] = []
+    children: list[str] = []
+    found = journal.records("run", name=machine, newest_first=True, limit=LOOKED_AT_MAX)
+    for record in found:
+        kept = own if record.data.get("parent") is None else children
+        if len(kept) < EXECUTIONS_MAX:
+            kept.append(record.id)
+        elif kept is own:
+            break
+    return observed(_histories(journal, [*own, *children]))
 
 
 def _histories(journal: Journal, ids: Sequence[str]) -> Iterator[list[HistoryEvent]]:

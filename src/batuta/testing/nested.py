@@ -10,7 +10,7 @@ from batuta.kernel.world import Command, Failure
 from batuta.simulate.machine import Performance
 from batuta.testing.answer import Executable
 from batuta.workflow.asl.errors import TASK_FAILED
-from batuta.workflow.asl.resource import SYNC_2, parse
+from batuta.workflow.asl.resource import CALLBACK, SYNC_2, parse
 
 MILLISECOND = 1_000_000
 
@@ -31,6 +31,11 @@ def nested(begun: Executable, command: Command, input: Any) -> tuple[Performance
         raise BatutaError(
             f"`{command.name}` begins no execution, and is answered by a machine",
             hint="only `arn:aws:states:::states:startExecution` and its patterns do",
+        )
+    if resource.pattern == CALLBACK:
+        raise BatutaError(
+            f"`{command.name}` waits for its token, which a mocked machine does not send back",
+            hint="answer it with what comes back: `returns(…)` or `fails(…)`",
         )
     start = command.cause.time
     name = str(input.get("Name") or command.id.rpartition(":")[2].replace("/", "-"))
