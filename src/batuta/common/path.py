@@ -7,14 +7,14 @@ the list of what it finds.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from json import loads
 from typing import Any
 
-Step = Callable[[Any], Iterator[Any]]
-
 DEPTH_MAX = 50
+WORK_MAX = 1_000_000
+"""How many values one path may look at: some tenths of a second."""
 NAME = re.compile(r"[^\s.\[\]'\"()$@*,:?!=<>&|~]+")
 LITERAL = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null")
 INTEGER = re.compile(r"-?\d+")
@@ -42,8 +42,38 @@ class PathMissing(Exception):
         self.last = last
 
 
+class PathTooLong(Exception):
+    """A path looked at more values than a path may."""
+
+    def __init__(self) -> None:
+        super().__init__(f"it looks at more than {WORK_MAX:,} values")
+
+
 class PathMismatch(Exception):
     """A value cannot be put where a path leads: something else than an object is in the way."""
+
+
+class Work:
+    """Counts the values that a path looks at, those of the paths in its filters too."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = WORK_MAX
+
+    def counted(self, values: Iterable[Any]) -> Iterator[Any]:
+        """The same values. Raises `PathTooLong`."""
+        for value in values:
+            self.left -= 1
+            if self.left < 0:
+                raise PathTooLong
+            yield value
+
+
+NO_WORK = Work()
+Step = Callable[[Any, Work], Iterable[Any]]
+Test = Callable[[Any, Work], bool]
+Value = Callable[[Any, Work], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +98,20 @@ class Path:
     def find(self, root: Any) -> Any:
         """The value that it names; a list where it may name several.
 
-        Raises `PathMissing` where a definite path leads nowhere.
+        Raises `PathMissing` where a definite path leads nowhere, `PathTooLong`.
         """
+        return self.look(root, Work()) if self.names is None else self.look(root, NO_WORK)
+
+    def look(self, root: Any, work: Work) -> Any:
+        """As `find`, as part of a path that has done some work already."""
         names = self.names
         if names is None:
             found = [root]
             for step in self.steps:
-                found = [each for value in found for each in step(value)]
+                made: list[Any] = []
+                for value in found:
+                    made.extend(work.counted(step(value, work)))
+                found = made
             return found
         here = root
         for at, name in enumerate(names):
@@ -145,66 +182,63 @@ def _put(here: Any, names: tuple[str | int, ...], at: int, value: Any) -> Any:
 
 
 def _member(name: str) -> Step:
-    def step(value: Any) -> Iterator[Any]:
-        if isinstance(value, dict) and name in value:
-            yield value[name]
+    def step(value: Any, work: Work) -> Iterable[Any]:
+        return (value[name],) if isinstance(value, dict) and name in value else ()
 
     return step
 
 
 def _index(at: int) -> Step:
-    def step(value: Any) -> Iterator[Any]:
-        if isinstance(value, list) and -len(value) <= at < len(value):
-            yield value[at]
+    def step(value: Any, work: Work) -> Iterable[Any]:
+        inside = isinstance(value, list) and -len(value) <= at < len(value)
+        return (value[at],) if inside else ()
 
     return step
 
 
-def _every(value: Any) -> Iterator[Any]:
+def _every(value: Any, work: Work) -> Iterable[Any]:
     if isinstance(value, dict):
-        yield from value.values()
-    elif isinstance(value, list):
-        yield from value
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _slice(start: int | None, stop: int | None, stride: int | None) -> Step:
-    def step(value: Any) -> Iterator[Any]:
-        if isinstance(value, list):
-            yield from value[start:stop:stride]
+    def step(value: Any, work: Work) -> Iterable[Any]:
+        return value[start:stop:stride] if isinstance(value, list) else ()
 
     return step
 
 
 def _union(steps: list[Step]) -> Step:
-    def step(value: Any) -> Iterator[Any]:
+    def step(value: Any, work: Work) -> Iterable[Any]:
         for each in steps:
-            yield from each(value)
+            yield from each(value, work)
 
     return step
 
 
-def _below(value: Any) -> Iterator[Any]:
+def _below(value: Any, work: Work) -> Iterator[Any]:
     """A value and everything in it."""
     waiting = [value]
     while waiting:
         here = waiting.pop()
         yield here
-        waiting.extend(reversed(list(_every(here))))
+        waiting.extend(reversed(list(_every(here, work))))
 
 
 def _deep(inner: Step) -> Step:
-    def step(value: Any) -> Iterator[Any]:
-        for each in _below(value):
-            yield from inner(each)
+    def step(value: Any, work: Work) -> Iterable[Any]:
+        for each in work.counted(_below(value, work)):
+            yield from inner(each, work)
 
     return step
 
 
-def _filtered(holds: Callable[[Any], bool]) -> Step:
-    def step(value: Any) -> Iterator[Any]:
+def _filtered(holds: Test) -> Step:
+    def step(value: Any, work: Work) -> Iterable[Any]:
         if isinstance(value, list):
-            yield from (each for each in value if holds(each))
-        elif isinstance(value, dict) and holds(value):
+            yield from (each for each in work.counted(value) if holds(each, work))
+        elif isinstance(value, dict) and holds(value, work):
             yield value
 
     return step
@@ -328,23 +362,31 @@ class _Parser:
 
     # -- filters ---------------------------------------------------------------------------
 
-    def _either(self) -> Callable[[Any], bool]:
+    def _either(self) -> Test:
         parts = [self._both()]
         self.space()
         while self.take("||"):
             parts.append(self._both())
             self.space()
-        return parts[0] if len(parts) == 1 else lambda item: any(part(item) for part in parts)
+        return (
+            parts[0]
+            if len(parts) == 1
+            else lambda item, work: any(part(item, work) for part in parts)
+        )
 
-    def _both(self) -> Callable[[Any], bool]:
+    def _both(self) -> Test:
         parts = [self._term()]
         self.space()
         while self.take("&&"):
             parts.append(self._term())
             self.space()
-        return parts[0] if len(parts) == 1 else lambda item: all(part(item) for part in parts)
+        return (
+            parts[0]
+            if len(parts) == 1
+            else lambda item, work: all(part(item, work) for part in parts)
+        )
 
-    def _term(self) -> Callable[[Any], bool]:
+    def _term(self) -> Test:
         self.depth += 1
         if self.depth > DEPTH_MAX:
             raise self.fail(f"a filter is nested more than {DEPTH_MAX} deep")
@@ -352,12 +394,12 @@ class _Parser:
         self.depth -= 1
         return found
 
-    def _condition(self) -> Callable[[Any], bool]:
+    def _condition(self) -> Test:
         self.space()
         if self.peek("!") and not self.peek("!="):
             self.at += 1
             inner = self._term()
-            return lambda item: not inner(item)
+            return lambda item, work: not inner(item, work)
         if self.take("("):
             inner = self._either()
             self.expect(")")
@@ -370,13 +412,13 @@ class _Parser:
                 return _comparison(left, right, compare)
         if not is_path:
             raise self.fail("a comparison is missing")
-        return lambda item: left(item) is not _NOTHING
+        return lambda item, work: left(item, work) is not _NOTHING
 
-    def _operand(self) -> tuple[Callable[[Any], Any], bool]:
+    def _operand(self) -> tuple[Value, bool]:
         self.space()
         if self.peek("'") or self.peek('"'):
             text = self._quoted()
-            return (lambda item: text), False
+            return (lambda item, work: text), False
         if self.peek("@") or self.peek("$"):
             begun, self.at = self.at, self.at + 1
             names: list[str | int] | None = []
@@ -387,31 +429,29 @@ class _Parser:
                 names = None if names is None or name is None else [*names, name]
             known = None if names is None else tuple(names)
             path = Path(self.text[begun : self.at], known, tuple(steps))
-            return (lambda item: _looked_up(path, item)), True
+            return (lambda item, work: _looked_up(path, item, work)), True
         found = LITERAL.match(self.text, self.at)
         if found is None:
             raise self.fail("a value is missing")
         self.at = found.end()
         value = loads(found.group())
-        return (lambda item: value), False
+        return (lambda item, work: value), False
 
 
 _NOTHING = object()
 
 
-def _looked_up(path: Path, item: Any) -> Any:
+def _looked_up(path: Path, item: Any, work: Work) -> Any:
     try:
-        found = path.find(item)
+        found = path.look(item, work)
     except PathMissing:
         return _NOTHING
     return found if path.definite or found else _NOTHING
 
 
-def _comparison(
-    left: Callable[[Any], Any], right: Callable[[Any], Any], compare: Callable[[Any, Any], bool]
-) -> Callable[[Any], bool]:
-    def holds(item: Any) -> bool:
-        first, second = left(item), right(item)
+def _comparison(left: Value, right: Value, compare: Callable[[Any, Any], bool]) -> Test:
+    def holds(item: Any, work: Work) -> bool:
+        first, second = left(item, work), right(item, work)
         if first is _NOTHING or second is _NOTHING:
             return False
         try:
