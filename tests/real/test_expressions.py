@@ -44,9 +44,9 @@ TAME = [
 def test_it_comes_to_the_same_apart(text: str, apart: Apart) -> None:
     here, there = env(v="x"), env(v="x")
     bindings = {"v": "x"}
-    assert apart.evaluate(text, bindings, NOW, there.draw) == evaluated(
-        text, bindings, NOW, here.draw
-    )
+    found = apart.evaluate(text, bindings, NOW, there.draw)
+    assert found[:2] == evaluated(text, bindings, NOW, here.draw)
+    assert found[2] > 0
     assert here.draw() == there.draw()  # as much of chance was used
 
 
@@ -91,7 +91,7 @@ def test_threads_take_turns(apart: Apart) -> None:
     def work(number: int) -> None:
         for _ in range(50):
             found = apart.evaluate("[1..3].($ + $n)", {"n": number}, NOW, int)
-            if found != ("value", [number + 1, number + 2, number + 3]):
+            if found[:2] != ("value", [number + 1, number + 2, number + 3]):
                 wrong.append(found)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]

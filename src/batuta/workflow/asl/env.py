@@ -16,6 +16,23 @@ class Missing:
 MISSING = Missing()
 
 
+TURN_NS = 1_000_000_000
+
+
+class Allowance:
+    """How long the expressions of an execution may take before it waits for something, ns: the
+    server evaluates them between all other things that it does."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = TURN_NS
+
+    def renew(self) -> None:
+        """It waits."""
+        self.left = TURN_NS
+
+
 class Env:
     """One state's surroundings while its expressions are evaluated.
 
@@ -25,11 +42,12 @@ class Env:
     context: makes the context object (`$$`, `$states.context`); called at most once.
     variables: what earlier states assigned, by name.
     draw: 64 random bits, keyed by the place in the run: the only randomness there is.
-    now: nanoseconds since 1970-01-01 UTC.
+    now: nanoseconds since 1970-01-01 UTC. allowance: of the execution; None: one of its own.
     """
 
     __slots__ = (
-        "_context", "_make_context", "draw", "error_output", "input", "now", "result", "variables",
+        "_context", "_make_context", "allowance", "draw", "error_output", "input", "now", "result",
+        "variables",
     )  # fmt: skip
 
     def __init__(
@@ -39,6 +57,7 @@ class Env:
         variables: Mapping[str, Any],
         draw: Callable[[], int],
         now: int,
+        allowance: Allowance | None = None,
     ) -> None:
         self.input = input
         self._make_context = context
@@ -46,6 +65,7 @@ class Env:
         self.variables = variables
         self.draw = draw
         self.now = now
+        self.allowance = Allowance() if allowance is None else allowance
         self.result: Any = MISSING
         self.error_output: Any = MISSING
 

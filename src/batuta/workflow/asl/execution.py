@@ -11,6 +11,7 @@ from batuta.kernel.errors import Cancelled
 from batuta.kernel.event import Event
 from batuta.workflow.ask import Ask, Emit, SignalWait, Sleep
 from batuta.workflow.asl.context import timestamp
+from batuta.workflow.asl.env import Allowance
 from batuta.workflow.asl.errors import StateFailed
 from batuta.workflow.asl.scope import NOTHING, Join, Scope
 
@@ -81,6 +82,7 @@ class Execution:
         self.events = 0
         self.transitions = 0
         self.draws = 0
+        self.allowance = Allowance()
         self.redrives = 0
         self.ended = False
         self.continued: dict[str, Any] | None = None
@@ -240,6 +242,7 @@ class Execution:
             scope.node.step(self, scope)
             if self.transitions > most:
                 self._stop_loop(scope)
+        self.allowance.renew()
 
     def _stop_loop(self, scope: Scope) -> None:
         text = (

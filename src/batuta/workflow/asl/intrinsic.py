@@ -15,12 +15,14 @@ from batuta.common.keyed import bits
 from batuta.workflow.asl.env import Env
 from batuta.workflow.asl.errors import INTRINSIC_FAILURE, Malformed, StateFailed
 from batuta.workflow.asl.paths import Evaluator, reference
+from batuta.workflow.asl.size import VALUE_MAX, TooMuch, weigh
 
 Function = Callable[[Env, list[Any]], Any]
 NAME = re.compile(r"States\.\w+")
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 WORDS = {"true": True, "false": False, "null": None}
 TEXT_MAX = 10_000
+FORMAT_MAX = 1_000_000
 RANGE_MAX = 1000
 ALGORITHMS = ("MD5", "SHA-1", "SHA-256", "SHA-384", "SHA-512")
 DEPTH_MAX = 10
@@ -88,7 +90,7 @@ class _Parser:
                     raise Malformed(f"`{name}` takes numbers, not '{each.value}'", begun)
 
         def called(root: Any, env: Env) -> Any:
-            return function(env, [argument(root, env) for argument in arguments])
+            return function(env, _measured(name, [each(root, env) for each in arguments]))
 
         return called
 
@@ -178,6 +180,15 @@ def _fail(cause: str) -> StateFailed:
     return StateFailed(INTRINSIC_FAILURE, cause)
 
 
+def _measured(name: str, arguments: list[Any]) -> list[Any]:
+    """The arguments, which may hold one and the same thing many times."""
+    try:
+        weigh(arguments, FORMAT_MAX if name == "States.Format" else VALUE_MAX)
+    except TooMuch as much:
+        raise _fail(f"Invalid arguments in {name}: what it is given {much}") from much
+    return arguments
+
+
 def _list(name: str, value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise _fail(f"Invalid arguments in {name}: the first argument is not an array")
@@ -235,6 +246,8 @@ def _string_to_json(env: Env, arguments: list[Any]) -> Any:
         return None
     try:
         return loads(text)
+    except RecursionError as deep:
+        raise _fail("Invalid arguments in States.StringToJson: nested too deeply") from deep
     except ValueError as wrong:
         raise _fail(f"Invalid arguments in States.StringToJson: {wrong}") from wrong
 

@@ -8,13 +8,15 @@ import re
 import threading
 from collections.abc import Callable
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 from batuta.common.keyed import bits
 from batuta.workflow.asl.context import timestamp
-from batuta.workflow.asl.env import MISSING, Env
+from batuta.workflow.asl.env import MISSING, TURN_NS, Env
 from batuta.workflow.asl.errors import QUERY_EVALUATION_ERROR, Malformed, StateFailed
 from batuta.workflow.asl.paths import Evaluator
+from batuta.workflow.asl.size import TooMuch, weigh
 
 TIME_MS = 500
 PAD_MAX = 1_000_000
@@ -28,10 +30,19 @@ PARTS = re.compile(r"\$states\s*\.\s*(input|context|result|errorOutput)")
 NAMED = re.compile(r"(T1006: Attempted to invoke a non-function): \$\w+")
 POSITION = re.compile(r"at (?:position|offset) (\d+)")
 GROWS = re.compile(
-    r"\.\.|\bfunction\b|\u03bb"
-    r"|\$(?:append|each|filter|join|map|merge|pad|reduce|replace|sift|spread|string|zip)\b"
+    r"\.\.|\bfunction\b|\u03bb|:=|~>|\*\*|\||\^\s*\("
+    r"|\$(?:append|base64\w+|distinct|each|encodeUrl\w*|filter|formatNumber|join|map|match|merge|pad"
+    r"|reduce|replace|shuffle|sift|sort|split|spread|string|zip)\b"
+    r"|\.\s*[({\[$]|[\w)\]`]\s*\{"  # something that is made for each item
 )
 """What lets an expression make much out of little, or go on for long."""
+TEXT_MAX = 2000
+DATA_MAX = 256 * 1024
+"""Up to here an expression that does not grow is evaluated in the server's own process."""
+TOO_LONG = (
+    f"The expressions of this execution have taken {TURN_NS / 1e9:g} s since it last waited for "
+    "anything; a task is the place for work that takes long"
+)
 RESERVED = frozenset({"and", "or", "in", "true", "false", "null", "function"})
 
 
@@ -112,14 +123,20 @@ class Expression:
         _compiled(text)
         self.mentioned = mentions(text)
         bare = STRINGS.sub("''", text)
-        self.grows = GROWS.search(bare) is not None
+        self.grows = GROWS.search(bare) is not None or len(text) > TEXT_MAX
         whole = re.search(r"\$states\b(?!\s*\.\s*(?:input|context|result|errorOutput)\b)", bare)
         self.parts = None if whole else frozenset(PARTS.findall(bare))
 
     def __call__(self, root: Any, env: Env) -> Any:
-        apart = GUARD.evaluate if self.grows else None
-        evaluate = evaluated if apart is None else apart
-        kind, found = evaluate(self.text, self._bindings(env), env.now, env.draw)
+        bindings = self._bindings(env)
+        apart = GUARD.evaluate
+        if apart is None or not (self.grows or _large(bindings)):
+            kind, found = evaluated(self.text, bindings, env.now, env.draw)
+        elif env.allowance.left <= 0:
+            raise self._failed(f"was not evaluated. {TOO_LONG}")
+        else:
+            kind, found, took = apart(self.text, bindings, env.now, env.draw)
+            env.allowance.left -= took
         if kind == "error":
             raise self._failed(f"threw an error during evaluation. {found}")
         if kind == "undefined":
@@ -146,8 +163,8 @@ class Expression:
 
 
 Draw = Callable[[], int]
-Evaluate = Callable[[str, dict[str, Any], int, Draw], tuple[str, Any]]
-"""As `evaluated`."""
+Evaluate = Callable[[str, dict[str, Any], int, Draw], tuple[str, Any, int]]
+"""As `evaluated`, and how long it took, ns."""
 
 
 class Guard:
@@ -193,6 +210,14 @@ def _evaluate(text: str, bindings: dict[str, Any], now: int, draw: Draw) -> Any:
     )
 
 
+def _large(bindings: dict[str, Any]) -> bool:
+    try:
+        weigh(bindings, DATA_MAX)
+    except TooMuch:
+        return True
+    return False
+
+
 class _Library(threading.local):
     """What the library compiled, which only the thread that asked for it may use."""
 
@@ -220,8 +245,10 @@ LIBRARY = _Library()
 
 def _whole(value: Any) -> Any:
     """Numbers as the service prints them: 3, not 3.0."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return int(value)
+    if isinstance(value, float):
+        if not isfinite(value):
+            raise ValueError("D1001: Number out of range")
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
     if isinstance(value, list):
         return [_whole(each) for each in value]
     if isinstance(value, dict):

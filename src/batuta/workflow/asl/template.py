@@ -11,6 +11,7 @@ from batuta.workflow.asl.errors import RUNTIME, Malformed, StateFailed
 from batuta.workflow.asl.intrinsic import compile_intrinsic
 from batuta.workflow.asl.jsonata import compile_jsonata
 from batuta.workflow.asl.paths import Evaluator, not_found, query, reference, result_path
+from batuta.workflow.asl.size import within
 
 INTRINSIC = "States."
 
@@ -30,18 +31,29 @@ class Constant:
 def payload(field: str, value: Any) -> Evaluator:
     """A JSONPath template: members whose name ends in `.$` are paths or intrinsic functions.
 
-    Raises `Malformed`.
+    Raises `Malformed`; the evaluator raises `StateFailed`.
     """
+    return _bounded(field, _payload(field, value))
+
+
+def _payload(field: str, value: Any) -> Evaluator:
     if isinstance(value, dict):
         return _object([_member(name, each) for name, each in value.items()], value)
     if isinstance(value, list):
-        return _array([payload(field, each) for each in value], value)
+        return _array([_payload(field, each) for each in value], value)
     return Constant(value)
+
+
+def _bounded(field: str, evaluate: Evaluator) -> Evaluator:
+    """What a template makes of its input has a measure."""
+    if isinstance(evaluate, Constant):
+        return evaluate
+    return lambda root, env: within(evaluate(root, env), field)
 
 
 def _member(name: str, value: Any) -> tuple[str, Evaluator]:
     if not name.endswith(".$"):
-        return name, payload(name, value)
+        return name, _payload(name, value)
     if not isinstance(value, str):
         raise Malformed(f"the value of `{name}` has to be a path or an intrinsic function", 0)
     return name[:-2], dynamic(name, value)
@@ -64,16 +76,20 @@ def dynamic(field: str, text: str) -> Evaluator:
 def jsonata(field: str, value: Any) -> Evaluator:
     """A JSONata template: strings between `{%` and `%}` are expressions.
 
-    Raises `Malformed`.
+    Raises `Malformed`; the evaluator raises `StateFailed`.
     """
+    return _bounded(field, _jsonata(field, value))
+
+
+def _jsonata(field: str, value: Any) -> Evaluator:
     if isinstance(value, str):
         inner = expression(value)
         return Constant(value) if inner is None else compile_jsonata(field, inner)
     if isinstance(value, dict):
-        members = [(name, jsonata(f"{field}/{name}", each)) for name, each in value.items()]
+        members = [(name, _jsonata(f"{field}/{name}", each)) for name, each in value.items()]
         return _object(members, value)
     if isinstance(value, list):
-        return _array([jsonata(f"{field}[{at}]", each) for at, each in enumerate(value)], value)
+        return _array([_jsonata(f"{field}[{at}]", each) for at, each in enumerate(value)], value)
     return Constant(value)
 
 

@@ -10,6 +10,7 @@ from batuta.workflow.asl.context import context_of
 from batuta.workflow.asl.env import Env
 from batuta.workflow.asl.errors import QUERY_EVALUATION_ERROR, RUNTIME, StateFailed
 from batuta.workflow.asl.recovery import Catcher, Retrier, first_match
+from batuta.workflow.asl.size import within
 from batuta.workflow.asl.template import Evaluator, jsonata, payload, query, result_path
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Node:
         self.result_path = (
             None if self.jsonata or where is None or where == "$" else result_path(where)
         )
+        self.joins = self.result_path is not None or self.type in ("Map", "Parallel")
         self.plain = not (
             self.input_path or self.output_path or self.assign or self.output
             or self.result_path or self.drops_result
@@ -91,7 +93,7 @@ class Node:
         """The surroundings of this state's expressions."""
         return Env(
             scope.input, lambda: context_of(execution, scope), scope.variables,
-            execution.draw, execution.now,
+            execution.draw, execution.now, execution.allowance,
         )  # fmt: skip
 
     def effective(self, env: Env) -> Any:
@@ -141,6 +143,8 @@ class Node:
                 output = env.input
             elif self.result_path is not None:
                 output = self.result_path(env.input, result)
+            if self.joins:
+                within(output, "ResultPath")
             if self.output_path is not None:
                 output = self.output_path(output, env)
         self.exit(execution, scope, output, assigned, onward)

@@ -1,0 +1,226 @@
+"""Data without measure: little text that makes much out of little is stopped, and says so."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from batuta.common.path import WORK_MAX, PathTooLong, compile_path
+from batuta.testing import machine
+from batuta.workflow.asl.env import TURN_NS, Env
+from batuta.workflow.asl.errors import StateFailed
+from batuta.workflow.asl.jsonata import GUARD, Expression
+from batuta.workflow.asl.size import DEPTH_MAX, VALUE_MAX, TooMuch, weigh
+
+STOPPED_S = 4.0
+"""Many times what it takes, for machines that are slow today; without limits it is minutes."""
+
+
+def deep(levels: int) -> Any:
+    made: Any = {}
+    for at in range(levels):
+        made = {"d": made, "e": [at]}
+    return made
+
+
+def flow(language: str = "JSONPath", /, **states: Any) -> dict[str, Any]:
+    return {"StartAt": next(iter(states)), "QueryLanguage": language, "States": states}
+
+
+def repeated(times: int, language: str = "JSONPath", **state: Any) -> dict[str, Any]:
+    """So many states that do the same, one behind the other."""
+    states: dict[str, Any] = {
+        f"S{at}": {"Type": "Pass", "Next": f"S{at + 1}", **state} for at in range(times)
+    }
+    return flow(language, **states, **{f"S{times}": {"Type": "Succeed"}})
+
+
+# -- paths ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", [
+    "$..*..*..*..*", "$..*..*..*..*..*..*", "$..[?(@..e)]..[?(@..e)]..[?(@..e)]",
+    "$" + "['d','d','d','d']" * 12, "$" + "..d" * 40,
+])  # fmt: skip
+def test_a_path_looks_at_so_many_values_and_no_more(text: str) -> None:
+    began = time.perf_counter()
+    with pytest.raises(PathTooLong, match="more than 1,000,000 values"):
+        compile_path(text).find(deep(150))
+    assert time.perf_counter() - began < STOPPED_S
+
+
+def test_a_path_may_look_at_all_of_a_large_value() -> None:
+    root = {"items": [{"n": at} for at in range(WORK_MAX // 10)]}
+    assert len(compile_path("$..n").find(root)) == WORK_MAX // 10
+    assert len(compile_path("$.items[?(@.n >= 50)]").find(root)) == WORK_MAX // 10 - 50
+
+
+def test_a_path_that_is_stopped_fails_its_execution() -> None:
+    state = {"Type": "Pass", "InputPath": "$..*..*..*..*", "End": True}
+    found = machine(flow(A=state)).run(deep(150))
+    assert found.error == "States.Runtime"
+    assert "The JSONPath '$..*..*..*..*' was stopped: it looks at more than" in (found.cause or "")
+
+
+def test_a_cause_holds_the_beginning_of_a_large_input_only() -> None:
+    state = {"Type": "Pass", "Parameters": {"x.$": "$.gone"}, "End": True}
+    found = machine(flow(A=state)).run({"text": "x" * 1_000_000})
+    assert "could not be found in the input" in (found.cause or "")
+    assert len(found.cause or "") < 11_000
+
+
+# -- values --------------------------------------------------------------------------------------
+
+
+def test_a_value_weighs_about_what_its_json_does() -> None:
+    assert weigh("x" * 1000) == 1008
+    assert weigh([1, 2.5, True, None]) == 40
+    assert weigh({"name": "abc", "list": []}) > len('{"name":"abc","list":[]}')
+    shared = ["x" * 1000] * 10
+    assert weigh([shared] * 10) > 100_000  # as often as it stands there
+    nested: Any = 1
+    for _ in range(DEPTH_MAX):
+        nested = [nested]
+    with pytest.raises(TooMuch, match="nested more than 200 deep"):
+        weigh(nested)
+
+
+TWICE = {"a.$": "$", "b.$": "$"}
+BOTH = "{% [[$states.input], [$states.input]] %}"
+
+
+def chain(times: int, **of: Any) -> dict[str, Any]:
+    """So many states; in what each has, `@` is its number."""
+    states: dict[str, Any] = {}
+    for at in range(times):
+        text = json.dumps({"Next": f"S{at + 1}", **of}).replace("@", str(at))
+        states[f"S{at}"] = json.loads(text)
+    return flow(**states, **{f"S{times}": {"Type": "Succeed"}})
+
+
+COPY = [flow(**{f"P@.{branch}": {"Type": "Pass", "End": True}}) for branch in range(4)]
+GROWING = {
+    "Parameters": repeated(40, Parameters=TWICE),
+    "ResultPath": chain(40, Type="Pass", ResultPath="$.c@"),
+    "Assign": repeated(40, Assign={"v.$": "$", "w": TWICE}, Parameters=TWICE),
+    "Parallel": chain(20, Type="Parallel", Branches=COPY),
+    "Output": repeated(40, "JSONata", Output=[BOTH, BOTH]),
+}
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_data_that_doubles_with_each_state_is_stopped(name: str) -> None:
+    began = time.perf_counter()
+    found = machine(GROWING[name]).run({"text": "x" * 200_000})
+    assert time.perf_counter() - began < STOPPED_S
+    assert found.error == "States.DataLimitExceeded"
+    assert f"has more than {VALUE_MAX:,} bytes as JSON" in (found.cause or "")
+
+
+def test_data_that_is_nested_deeper_with_each_state_is_stopped() -> None:
+    found = machine(repeated(300, Parameters={"a.$": "$"})).run({})
+    assert found.error == "States.DataLimitExceeded"
+    assert "nested more than 200 deep" in (found.cause or "")
+
+
+# -- intrinsic functions -------------------------------------------------------------------------
+
+WIDE = {"a": [{"b": {"c": [at]}} for at in range(20_000)], "text": "[" * 100_000, "n": 10**9}
+CALLS = {
+    "a range": ("States.ArrayRange(1, 100000000, 1)", "more than 1000 items"),
+    "a range of the input's": ("States.ArrayRange(1, $.n, 1)", "more than 1000 items"),
+    "a text of many": (
+        "States.Format('" + "{}" * 1000 + "'" + ", $.a" * 1000 + ")", "more than 1,000,000 bytes",
+    ),
+    "JSON of many": (
+        "States.JsonToString(States.Array(" + ", ".join(["$.a"] * 1000) + "))", "more than 16,777",
+    ),
+    "many in many": (
+        "States.ArrayContains(States.Array(" + ", ".join(["$"] * 1000) + "), 1)", "more than 16,777"
+    ),
+    "Base64 of a large text": ("States.Base64Encode($.text)", "more than 10000 characters"),
+    "brackets": ("States.StringToJson($.text)", "nested too deeply"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_an_intrinsic_function_is_given_and_gives_so_much(name: str) -> None:
+    text, said = CALLS[name]
+    made = machine(flow(A={"Type": "Pass", "Parameters": {"x.$": text}, "End": True}))
+    began = time.perf_counter()
+    found = made.run(WIDE)
+    assert time.perf_counter() - began < STOPPED_S
+    assert found.error == "States.IntrinsicFailure"
+    assert said in (found.cause or "")
+
+
+# -- JSONata -------------------------------------------------------------------------------------
+
+ORDINARY = [
+    "$states.input.price * 1.2", "'order ' & $states.input.id", "{'id': $states.input.id}",
+    "$states.input.items[price > 10].sku", "$sum($states.input.items.price)",
+    "$states.input.a = 'x' and $exists($states.input.b) ? 1 : 2", "[$states.input.a, 1]",
+    "$count($states.input.items) > 0", "$uppercase($states.input.name)", "$now()",
+]  # fmt: skip
+APART = [
+    "[1..3]", "function($x){$x}", "\u03bb($x){$x}", "($a := [1,1]; $b := [$a,$a]; [$b,$b])",
+    "$distinct($states.input)", "$states.input ~> |$|{'a': 1}|", "$states.input.**",
+    "$states.input.items.($ & $states.input.text)", "$states.input.items.{'all': $states.input}",
+    "$states.input.items.[$states.input]", "$states.input.items.$states.input",
+    "$states.input.items{id: $states.input}", "$states.input.items^(price)",
+    "$join($states.input.items, $states.input.text)", " & ".join(["$states.input.text"] * 120),
+]  # fmt: skip
+
+
+def test_what_may_grow_is_evaluated_apart_and_the_rest_is_not() -> None:
+    assert [text for text in ORDINARY if Expression("Output", text).grows] == []
+    assert [text for text in APART if not Expression("Output", text).grows] == []
+
+
+def test_on_a_large_value_any_expression_is_evaluated_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def apart(text: str, *rest: Any) -> tuple[str, Any, int]:
+        asked.append(text)
+        return "value", 1, 0
+
+    monkeypatch.setattr(GUARD, "evaluate", apart)
+    small = Expression("Output", "$states.input.a")
+    small(None, Env({"a": "x" * 1000}, dict, {}, int, 0))
+    assert asked == []
+    small(None, Env({"a": "x" * 300_000}, dict, {}, int, 0))
+    assert asked == ["$states.input.a"]
+
+
+def test_numbers_that_are_none_are_an_error() -> None:
+    with pytest.raises(StateFailed, match="D1001: Number out of range"):
+        Expression("Output", "$power(10, 308) * 10")(None, Env({}, dict, {}, int, 0))
+
+
+def test_the_expressions_of_a_map_take_so_long_altogether(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes 0.4 s: a thousand of them would keep everything else waiting for minutes."""
+    asked: list[str] = []
+
+    def slow(text: str, *rest: Any) -> tuple[str, Any, int]:
+        asked.append(text)
+        return "value", 7, TURN_NS * 2 // 5
+
+    monkeypatch.setattr(GUARD, "evaluate", slow)
+    item = {"Type": "Pass", "Output": "{% $sum([1..9]) %}", "End": True}
+    each = {"Type": "Map", "Items": list(range(1000)), "ItemProcessor": flow("JSONata", A=item)}
+    made = machine(flow("JSONata", Each={**each, "End": True}))
+    found = made.run({})
+    assert len(asked) == 3
+    assert found.error == "States.QueryEvaluationError"
+    assert "have taken 1 s since it last waited for anything" in (found.cause or "")
+    # Where it waits between them, each has its time.
+    waits = {
+        f"W{at}": {"Type": "Wait", "Seconds": 1, "Output": "{% $sum([1..9]) %}",
+                   "Next": f"W{at + 1}"} for at in range(10)
+    }  # fmt: skip
+    assert machine(flow("JSONata", **waits, W10={"Type": "Succeed"})).run({}).status == "SUCCEEDED"
