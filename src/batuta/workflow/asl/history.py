@@ -76,18 +76,22 @@ def history_of(definitions: Definitions, journal: Sequence[Event]) -> list[Histo
 
 def _end(events: list[HistoryEvent], execution: Execution | None, journal: Sequence[Event]) -> None:
     """What ended the execution from outside: stopped, or out of time."""
-    if execution is None or (execution.ended and not _overdue(journal)):
-        return
     last = journal[-1]
+    outside = last.type in STOPS or _overdue(journal)
+    if execution is None or (execution.ended and not outside):
+        return
     # What ends it from outside stands behind nothing.
     made = HistoryEvent(len(events) + 1, 0, "", last.time, None)
-    if last.type in ("run.terminated", "run.cancelled"):
+    if last.type in STOPS:
         details: dict[str, Any] = {
             name: last.data[name] for name in ("error", "cause") if name in last.data
         }
         events.append(replace(made, type="ExecutionAborted", details=details or None))
     elif last.type == "run.failed" and _overdue(journal):
         events.append(replace(made, type="ExecutionTimedOut"))
+
+
+STOPS = ("run.terminated", "run.cancelled")
 
 
 def _overdue(journal: Sequence[Event]) -> bool:

@@ -61,6 +61,7 @@ class TaskStep:
         timeout_s: float | None = None,
         heartbeat_s: float | None = None,
         repeatable: bool = False,
+        queue: str | None = None,
     ) -> None:
         self.kind = kind
         self.name = name
@@ -71,7 +72,7 @@ class TaskStep:
         self.codec = PLAIN
         self.retry: Retry = NO_RETRY
         self.undo = None
-        self.queue: str | None = None
+        self.queue = queue
         self.priority = 0
 
 
@@ -129,8 +130,9 @@ class Task(Node):
         self.words = {
             "resource": self.resource.resource, "resourceType": self.resource.resource_type,
         }  # fmt: skip
+        self.queue = queue_of(self.resource)
         self.steps: dict[bool, TaskStep] = {
-            express: TaskStep(self.resource.kind, name, repeatable=express)
+            express: TaskStep(self.resource.kind, name, repeatable=express, queue=self.queue)
             for express in (False, True)
         }
 
@@ -174,7 +176,8 @@ class Task(Node):
         if limits.timeout is None and limits.heartbeat is None:
             return self.steps[express]
         heartbeat = None if self.waits else limits.heartbeat
-        return TaskStep(self.resource.kind, self.name, limits.timeout, heartbeat, express)
+        kind, timeout = self.resource.kind, limits.timeout
+        return TaskStep(kind, self.name, timeout, heartbeat, express, self.queue)
 
     def _function(
         self, execution: Execution, input: Any, limits: Limits, data: dict[str, Any]
@@ -366,6 +369,14 @@ class _Submitted:
             self.node.succeeded(execution, scope, value["ok"])
         else:
             self.node.broke(execution, scope, value.get("error"), value.get("cause"))
+
+
+def queue_of(resource: Resource) -> str | None:
+    """The queue of a task that waits for somebody else, maybe for days: it shall take no place of
+    those that work. A project may limit these queues like its own."""
+    if resource.kind == "activity":
+        return "activities"
+    return "jobs" if resource.pattern.startswith("sync") else None
 
 
 def error_of(failure: Recorded) -> tuple[str | None, str | None]:
