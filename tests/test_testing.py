@@ -58,6 +58,14 @@ def test_days_of_waiting_pass_at_once() -> None:
     assert (run.state("A").ended or 0) - run.state("A").started == 30 * 86_400 * 10**9
 
 
+def test_an_answer_behind_the_time_limit_comes_too_late() -> None:
+    tested = machine(flow(A=task(TimeoutSeconds=60)))
+    assert tested.task("A", returns(7, after="59s")).run().output == 7
+    for late in (returns(7, after="60s"), fails("Busy", after="2m")):
+        run = tested.task("A", late).run()
+        assert (run.error, run.took) == ("States.Timeout", timedelta(minutes=1))
+
+
 def test_a_task_that_says_nothing_times_out() -> None:
     run = machine(flow(A=task(TimeoutSeconds=60))).task("A", times_out()).run()
     assert (run.error, run.took) == ("States.Timeout", timedelta(minutes=1))
@@ -256,6 +264,8 @@ def test_an_answer_that_is_no_json_is_refused() -> None:
         tested.task("A", {"at": datetime(2026, 1, 1, tzinfo=UTC)})
     with pytest.raises(BatutaError, match="the answer of `A` is no JSON"):
         tested.task("A", lambda: {1, 2}).run()
+    with pytest.raises(BatutaError, match=r"the input is no JSON: .*datetime"):
+        tested.task("A", 1).run({"at": datetime(2026, 1, 1, tzinfo=UTC)})
     with pytest.raises(BatutaError, match="negative"):
         returns(1, after="-1s")
     with pytest.raises(BatutaError, match="heartbeats every `0`"):
@@ -284,6 +294,27 @@ def test_an_activity_is_answered_by_a_worker() -> None:
     ]  # fmt: skip
     silent = tested.task(ACTIVITY, returns("yes", after="2 days")).run()
     assert (silent.error, silent.took) == ("States.Timeout", timedelta(minutes=1))
+
+
+def test_heartbeats_that_come_too_seldom_are_missed() -> None:
+    tested = machine(flow(A=task(resource=ACTIVITY, HeartbeatSeconds=60)))
+    run = tested.task("A", returns(1, after="10 minutes", beats="90s")).run()
+    assert (run.error, run.took) == ("States.Timeout", timedelta(minutes=1))
+    exact = tested.task("A", returns(1, after="10 minutes", beats="60s")).run()
+    assert exact.error == "States.Timeout"
+
+
+def test_a_loop_without_an_end_is_an_error() -> None:
+    rule = {"Variable": "$.status", "StringEquals": "done", "Next": "Done"}
+    check = {"Type": "Choice", "Choices": [rule], "Default": "Wait"}
+    polling = machine(flow("Poll", Poll=task("Check"), Check=check, Done={"Type": "Succeed"},
+                           Wait={"Type": "Wait", "Seconds": 60, "Next": "Poll"}))  # fmt: skip
+    with pytest.raises(BatutaError, match=r"has passed 1,000 states and is in `\w+`: it loops"):
+        polling.task("Poll", {"status": "running"}).run(transitions_max=1000)
+    with pytest.raises(BatutaError, match="has passed 100,000 states"):
+        polling.run()
+    ends = polling.task("Poll", *[{"status": "running"}] * 9, {"status": "done"}).run()
+    assert ends.took == timedelta(minutes=9)
 
 
 def test_a_task_that_only_beats_is_ended_by_its_timeout() -> None:
@@ -358,6 +389,9 @@ def test_a_nested_machine_is_run_with_its_own_mocks_on_the_same_clock() -> None:
     (child,) = run.children("A")
     assert (child.path, child.input, child.output) == (["Wait", "Double"], {"n": 21}, 42)
     assert child.history[0].time == run.state("A").started
+    late = machine(flow(A=starts(".sync:2", TimeoutSeconds=60))).task("A", begun).run({"n": 1})
+    assert (late.error, late.took) == ("States.Timeout", timedelta(minutes=1))
+    assert [each.type for each in late.history][-3:-1] == ["TaskSubmitted", "TaskTimedOut"]
     text = machine(flow(A=starts(".sync"))).task("A", begun).run({"n": 1}).output
     assert (text["Status"], text["Output"], text["Input"]) == ("SUCCEEDED", "2", '{"n":1}')
     at_once = machine(flow(A=starts(""))).task("A", begun).run({"n": 1})

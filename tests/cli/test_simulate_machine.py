@@ -285,6 +285,43 @@ def test_child_executions_tell_how_their_states_went(shop: Path, batuta: Batuta)
     assert models["Last"].endswith("(history: 1 attempt)")
 
 
+def test_items_and_results_of_a_map_are_told_apart_in_the_history(
+    shop: Path, batuta: Batuta
+) -> None:
+    reader = {"Resource": "arn:aws:states:::s3:getObject", "Parameters": {"Path": "items.json"},
+              "ReaderConfig": {"InputType": "JSON"}}  # fmt: skip
+    writer = {"Resource": "arn:aws:states:::s3:putObject", "Parameters": {"Path": "written"}}
+    inner = {"StartAt": "I", "States": {"I": {"Type": "Pass", "End": True}},
+             "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}}  # fmt: skip
+    each = {"Type": "Map", "ItemProcessor": inner, "ItemReader": reader, "ResultWriter": writer,
+            "End": True}  # fmt: skip
+    flow = {"StartAt": "Each", "States": {"Each": each}}
+    (shop / "each.asl.json").write_text(json.dumps(flow), "utf-8")
+    (shop / "items.json").write_text("[1, 2, 3]", "utf-8")
+    code, _, err = batuta("run", "each", "{}")
+    assert code == 0, err
+    code, out, err = batuta("simulate", "each", "-n", "2", "--history", "--json")
+    assert code == 0, err
+    assert json.loads(out)["transitions"] == 4
+
+
+def test_a_loop_without_an_end_is_an_error(shop: Path, batuta: Batuta) -> None:
+    rule = {"Variable": "$.done", "IsPresent": True, "Next": "Done"}
+    flow = {"StartAt": "Poll", "States": {
+        "Poll": {"Type": "Task", "Resource": F + "poll", "Next": "Check"},
+        "Check": {"Type": "Choice", "Choices": [rule], "Default": "Poll"},
+        "Done": {"Type": "Succeed"},
+    }}  # fmt: skip
+    (shop / "poll.asl.json").write_text(json.dumps(flow), "utf-8")
+    code, _, err = batuta("simulate", "poll.asl.json", "-n", "1")
+    assert code == 1
+    assert "`poll` has passed 100,000 states and is in `Poll`: it loops" in err
+    (shop / "models.yaml").write_text("steps: {Poll: {values: [{}, {done: 1}]}}")
+    found = report(batuta, "poll.asl.json", "-n", "500")
+    # Two polls on average, each with its check, and the end.
+    assert found["transitions"] == pytest.approx(5, rel=0.1)
+
+
 def test_a_machine_takes_one_input(shop: Path, batuta: Batuta) -> None:
     for given in (("1", "2"), ("1", "x=2")):
         code, _, err = batuta("simulate", "order.asl.json", *given)

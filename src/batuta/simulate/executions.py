@@ -14,6 +14,8 @@ from batuta.workflow.asl.errors import TASK_FAILED
 from batuta.workflow.asl.machine import StateMachine
 from batuta.workflow.asl.results import transformed
 
+TRANSITIONS_MAX = 100_000
+"""Of one execution: with more it is taken to loop for ever."""
 CALLBACK = ".waitForTaskToken"
 WORKER = "worker"
 WHY = "as its model says"
@@ -37,7 +39,7 @@ def executions(
     used: gets the model of each task that is reached, by its state.
 
     Raises `BadModel` where a Map reads items that no model names, and for a result that a
-    machine cannot have.
+    machine cannot have; `Loops` for an execution without an end.
     """
     for name, model in models.steps.items():
         for value in (model.value, *model.values):
@@ -46,7 +48,7 @@ def executions(
         # Random draws inside the machine (jitter) follow from the name, which tells the seed.
         name = f"simulated-{seed}-{number}"
         world = World(models, seed, used)
-        yield run(machine, input, world.perform, name=name)
+        yield run(machine, input, world.perform, name=name, transitions_max=TRANSITIONS_MAX)
 
 
 def _check(value: Any, name: str) -> None:

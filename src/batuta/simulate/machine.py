@@ -5,9 +5,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
-from batuta.kernel.errors import TimedOut
+from batuta.kernel.errors import BatutaError, TimedOut
 from batuta.kernel.event import Event
 from batuta.kernel.world import Command, Failure
 from batuta.workflow.ask import Ask, Call, ChildCall, Emit, SignalWait, Sleep
@@ -94,6 +95,7 @@ def run(
     name: str = "execution",
     start: int = START,
     history: bool = True,
+    transitions_max: int | None = None,
 ) -> Result:
     """Run a state machine to its end on a virtual clock.
 
@@ -103,10 +105,13 @@ def run(
     name: of the execution; randomness is keyed by it.
     start: when it begins, ns since 1970.
     history: whether the history is written down.
+    transitions_max: an execution that passes more states loops; None: it may.
+
+    Raises `Loops`.
     """
     result = Result("RUNNING")
     machine.recorder = _recorder(result.history) if history else None
-    driven = _Virtual(perform, start, recording=history)
+    driven = _Virtual(perform, start, recording=history, most=transitions_max)
     execution = driven.begin(machine, f"{machine.name}:{name}", input, result)
     deadline = None if machine.deadline is None else start + machine.deadline
     overdue = driven.until(execution, deadline)
@@ -140,6 +145,20 @@ def _verdict(result: Result, execution: Execution, now: int, overdue: bool) -> R
     return result
 
 
+class Loops(BatutaError):
+    """An execution goes on and on."""
+
+
+def _loops(execution: Execution, most: float) -> Loops:
+    waiting = [scope for scope, _ in execution.waiters.values()] or [execution.main]
+    at = waiting[0].node.name
+    return Loops(
+        f"`{execution.workflow.name}` has passed {most:,} states and is in `{at}`: it loops",
+        at=execution.workflow.source or None,
+        hint="what its tasks give has to lead out of the loop at some time",
+    )
+
+
 def _end(done: Performance, step: Any) -> tuple[int | None, Failure | None]:
     """After how long a call ends, None for never, and why it fails."""
     takes = None if done.never else done.takes
@@ -165,8 +184,9 @@ def _without_heartbeat(execution: Execution, ask: SignalWait[Any]) -> int | None
 class _Virtual:
     """The clock, what is going to happen, and the executions that it happens to."""
 
-    def __init__(self, perform: Perform, start: int, *, recording: bool) -> None:
+    def __init__(self, perform: Perform, start: int, *, recording: bool, most: int | None) -> None:
         self.now = start
+        self._most = inf if most is None else most
         self._recording = recording
         self._perform = perform
         self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
@@ -252,6 +272,8 @@ class _Virtual:
         """Hand an outcome on, unless nobody waits for it any more."""
         if execution.open.get(ask.key) is not ask:
             return
+        if execution.transitions > self._most:
+            raise _loops(execution, self._most)
         execution.now = self.now
         execution.resolve(ask.key, value, error)
         self._take(execution)
@@ -284,8 +306,8 @@ class _Virtual:
             self._settle(execution, ask, done.value, None)
             return
         told: dict[str, Any] = {"type": failure.type, "message": failure.message}
-        if done.value is not None:
-            told["detail"] = done.value
+        if isinstance(done.value, dict) and "submitted" in done.value:
+            told["detail"] = {"submitted": done.value["submitted"]}
         self._settle(execution, ask, None, Recorded(told))
 
     def _signal(self, execution: Execution, name: str, value: dict[str, Any]) -> None:

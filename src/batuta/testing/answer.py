@@ -111,7 +111,7 @@ def answer_of(given: Any, state: str) -> Answer:
     value = answer.value
     if callable(value) or isinstance(value, Executable):
         return answer
-    return replace(answer, value=as_json(value, state))
+    return replace(answer, value=as_json(value, f"the answer of `{state}`"))
 
 
 def settled(answer: Answer, input: Any, attempt: int, state: str) -> Answer:
@@ -129,14 +129,14 @@ def settled(answer: Answer, input: Any, attempt: int, state: str) -> Answer:
     return replace(answer, value=answer_of(given, state).value)
 
 
-def as_json(value: Any, state: str) -> Any:
+def as_json(value: Any, what: str) -> Any:
     """A copy of a value as JSON has it. Raises `BatutaError` for one that JSON does not have."""
     try:
         return json.loads(json.dumps(value, allow_nan=False))
     except (TypeError, ValueError) as wrong:
         raise BatutaError(
-            f"the answer of `{state}` is no JSON: {wrong}",
-            hint="a task's result is made of objects, lists, texts, numbers, true, false and null",
+            f"{what} is no JSON: {wrong}",
+            hint="JSON is made of objects, lists, texts, numbers, true, false and null",
         ) from None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from batuta.kernel.errors import BatutaError
+from batuta.simulate.executions import TRANSITIONS_MAX
 from batuta.simulate.machine import START
 from batuta.simulate.machine import run as simulated
 from batuta.testing.answer import Answer, Executable, Turns, answer_of, as_json
@@ -95,26 +96,41 @@ class Machine(Executable):
             self._answers[state] = turns
         return self
 
-    def run(self, input: Any = None, *, name: str = "test", at: datetime | None = None) -> Run:
+    def run(
+        self,
+        input: Any = None,
+        *,
+        name: str = "test",
+        at: datetime | None = None,
+        transitions_max: int = TRANSITIONS_MAX,
+    ) -> Run:
         """Run it from its start to its end.
 
         Parameters
         ----------
         input: `{}` by default. name: of the execution; random draws follow from it.
         at: when the virtual clock begins, UTC where it does not say; 2024-01-01 by default.
+        transitions_max: an execution that passes more states loops for ever.
 
-        Raises `Unmocked` where it comes to a task that has no answer.
+        Raises `Unmocked` where it comes to a task that has no answer, and `BatutaError` where it
+        loops.
         """
         start = START
         if at is not None:
             aware = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
             start = (aware - EPOCH) // timedelta(microseconds=1) * 1000
-        return self.execute({} if input is None else as_json(input, "the input"), name, start)
+        given = {} if input is None else as_json(input, "the input")
+        return self.execute(given, name, start, transitions_max)
 
-    def execute(self, input: Any, name: str, start: int) -> Run:
+    def execute(
+        self, input: Any, name: str, start: int, transitions_max: int = TRANSITIONS_MAX
+    ) -> Run:
         """Run it; the same as `run`, for a clock in ns since 1970."""
         mocked = Mocked(self, self._answers, start)
-        result = simulated(self._machine, input, mocked.perform, name=name, start=start)
+        result = simulated(
+            self._machine, input, mocked.perform, name=name, start=start,
+            transitions_max=transitions_max,
+        )  # fmt: skip
         return Run(result, mocked, self._machine.name, self.states)
 
     def place_of(self, state: str) -> str:
