@@ -13,7 +13,7 @@ from batuta.testing import machine
 from batuta.workflow.asl.env import TURN_NS, Env
 from batuta.workflow.asl.errors import StateFailed
 from batuta.workflow.asl.jsonata import GUARD, Expression
-from batuta.workflow.asl.size import DEPTH_MAX, VALUE_MAX, TooMuch, weigh
+from batuta.workflow.asl.size import DEPTH_MAX, VALUE_MAX, Scale, TooMuch
 
 STOPPED_S = 4.0
 """Many times what it takes, for machines that are slow today; without limits it is minutes."""
@@ -76,13 +76,17 @@ def test_a_cause_holds_the_beginning_of_a_large_input_only() -> None:
 
 
 def test_a_value_weighs_about_what_its_json_does() -> None:
+    weigh = Scale().weigh
     assert weigh("x" * 1000) == 1008
     assert weigh([1, 2.5, True, None]) == 40
     assert weigh({"name": "abc", "list": []}) > len('{"name":"abc","list":[]}')
     shared = ["x" * 1000] * 10
     assert weigh([shared] * 10) > 100_000  # as often as it stands there
+    scale = Scale()
+    assert scale.weigh([shared] * 10_000, 1 << 30) > 100_000_000
+    assert scale.visited < 11_000  # and is looked at once
     nested: Any = 1
-    for _ in range(DEPTH_MAX):
+    for _ in range(DEPTH_MAX + 1):
         nested = [nested]
     with pytest.raises(TooMuch, match="nested more than 200 deep"):
         weigh(nested)
@@ -224,3 +228,49 @@ def test_the_expressions_of_a_map_take_so_long_altogether(monkeypatch: pytest.Mo
                    "Next": f"W{at + 1}"} for at in range(10)
     }  # fmt: skip
     assert machine(flow("JSONata", **waits, W10={"Type": "Succeed"})).run({}).status == "SUCCEEDED"
+
+
+LOOP = {
+    "Again": {"Type": "Choice", "Default": "Do", "Choices": [
+        {"Variable": "$.never", "IsPresent": True, "Next": "End"}]},
+    "End": {"Type": "Succeed"},
+}  # fmt: skip
+BUSY: dict[str, dict[str, Any]] = {
+    "values": {"Parameters": {"list.$": "$.list[0:]"}},
+    "paths": {"Parameters": {"list.$": "$.list", "x.$": "$..n"}},
+    "functions": {"Parameters": {"list.$": "$.list", "x.$": "States.JsonToString($.list)"}},
+    "JSONata": {"QueryLanguage": "JSONata", "Output": "{% {'list': $states.input.list} %}"},
+}
+
+
+@pytest.mark.parametrize("name", BUSY)
+def test_a_loop_that_is_busy_ends_as_soon_as_one_that_is_not(name: str) -> None:
+    do = {"Type": "Pass", "Next": "Again", **BUSY[name]}
+    began = time.perf_counter()
+    found = machine(flow(Do=do, **LOOP)).run({"list": [{"n": at} for at in range(1000)]})
+    assert time.perf_counter() - began < 2 * STOPPED_S
+    assert found.error == "States.Runtime"
+    assert "does too much at once" in (found.cause or "")
+
+
+def test_a_large_map_of_what_is_large_is_not_too_much() -> None:
+    config = {"text": "x" * 1000, "list": [{"n": at} for at in range(500)]}
+    item = {
+        "Type": "Pass",
+        "End": True,
+        "Parameters": {
+            "n.$": "$.n",
+            "config.$": "$.config",
+            "said.$": "States.Format('item {}', $.n)",
+        },
+    }
+    each = {
+        "Type": "Map", "ItemsPath": "$.items", "End": True, "ResultPath": "$.made",
+        "ItemSelector": {"n.$": "$$.Map.Item.Value", "config.$": "$.config"},
+        "ItemProcessor": {"StartAt": "A", "States": {"A": item}},
+    }  # fmt: skip
+    found = machine(flow(Each=each)).run({"items": list(range(10_000)), "config": config})
+    assert found.error == "States.DataLimitExceeded"  # ten thousand copies of the configuration
+    item["Parameters"] = {"n.$": "$.n", "said.$": "States.Format('item {}', $.n)"}
+    found = machine(flow(Each=each)).run({"items": list(range(10_000)), "config": config})
+    assert found.status == "SUCCEEDED"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from batuta.workflow.asl.errors import RUNTIME, StateFailed
+
 
 class Missing:
     """The type of `MISSING`: there is no value, not even null."""
@@ -17,20 +19,40 @@ MISSING = Missing()
 
 
 TURN_NS = 1_000_000_000
+TURN_WORK = 5_000_000
+STATE_WORK = 5
 
 
 class Allowance:
-    """How long the expressions of an execution may take before it waits for something, ns: the
-    server evaluates them between all other things that it does."""
+    """What an execution may do before it waits for something: the server does it between all
+    other things that it has to do.
 
-    __slots__ = ("left",)
+    `left`: how long expressions may be evaluated apart, ns of the processor.
+    `work`: everything else, counted so that it is the same in each replay: about a quarter of a
+    microsecond each.
+    `weighed`: values that were weighed since it waited, by identity: (value, weight, height).
+    """
+
+    __slots__ = ("left", "weighed", "work")
 
     def __init__(self) -> None:
-        self.left = TURN_NS
+        self.renew()
 
     def renew(self) -> None:
         """It waits."""
         self.left = TURN_NS
+        self.work = TURN_WORK
+        self.weighed: dict[int, tuple[Any, int, int]] = {}
+
+    def spend(self, work: int) -> None:
+        """Some work is done. Raises `StateFailed` where it is too much."""
+        self.work -= work
+        if self.work < 0:
+            raise StateFailed(
+                RUNTIME,
+                "The execution does too much at once: the values and expressions of its states "
+                "take seconds, and it waits for nothing in between",
+            )
 
 
 class Env:

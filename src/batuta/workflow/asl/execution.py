@@ -24,7 +24,7 @@ Recorder = Callable[[int, int, str, int, dict[str, Any] | None], None]
 Then = Callable[["Execution", Scope, Any, Any], None]
 
 OPERATIONS_MAX = 10_000_000
-TRANSITIONS_AT_ONCE = 1_000_000
+TRANSITIONS_AT_ONCE = 500_000
 """States passed without waiting for the world: more are a loop that never ends."""
 
 

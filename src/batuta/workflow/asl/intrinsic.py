@@ -15,13 +15,14 @@ from batuta.common.keyed import bits
 from batuta.workflow.asl.env import Env
 from batuta.workflow.asl.errors import INTRINSIC_FAILURE, Malformed, StateFailed
 from batuta.workflow.asl.paths import Evaluator, reference
-from batuta.workflow.asl.size import VALUE_MAX, TooMuch, weigh
+from batuta.workflow.asl.size import VALUE_MAX, Scale, TooMuch
 
 Function = Callable[[Env, list[Any]], Any]
 NAME = re.compile(r"States\.\w+")
 NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 WORDS = {"true": True, "false": False, "null": None}
 TEXT_MAX = 10_000
+CALL_WORK = 10
 FORMAT_MAX = 1_000_000
 RANGE_MAX = 1000
 ALGORITHMS = ("MD5", "SHA-1", "SHA-256", "SHA-384", "SHA-512")
@@ -90,7 +91,8 @@ class _Parser:
                     raise Malformed(f"`{name}` takes numbers, not '{each.value}'", begun)
 
         def called(root: Any, env: Env) -> Any:
-            return function(env, _measured(name, [each(root, env) for each in arguments]))
+            given = [each(root, env) for each in arguments]
+            return function(env, _measured(name, given, env))
 
         return called
 
@@ -180,11 +182,16 @@ def _fail(cause: str) -> StateFailed:
     return StateFailed(INTRINSIC_FAILURE, cause)
 
 
-def _measured(name: str, arguments: list[Any]) -> list[Any]:
+def _measured(name: str, arguments: list[Any], env: Env) -> list[Any]:
     """The arguments, which may hold one and the same thing many times."""
+    most, bytes_at_once = (FORMAT_MAX, 4) if name == "States.Format" else (VALUE_MAX, 20)
+    scale = Scale(env.allowance.weighed)
     try:
-        weigh(arguments, FORMAT_MAX if name == "States.Format" else VALUE_MAX)
+        # The functions read all of it, however often it was read before.
+        weight = scale.weigh(arguments, most)
+        env.allowance.spend(CALL_WORK + weight // bytes_at_once)
     except TooMuch as much:
+        env.allowance.spend(scale.visited)
         raise _fail(f"Invalid arguments in {name}: what it is given {much}") from much
     return arguments
 

@@ -16,7 +16,7 @@ from batuta.workflow.asl.context import timestamp
 from batuta.workflow.asl.env import MISSING, TURN_NS, Env
 from batuta.workflow.asl.errors import QUERY_EVALUATION_ERROR, Malformed, StateFailed
 from batuta.workflow.asl.paths import Evaluator
-from batuta.workflow.asl.size import TooMuch, weigh
+from batuta.workflow.asl.size import Scale, TooMuch
 
 TIME_MS = 500
 PAD_MAX = 1_000_000
@@ -38,6 +38,8 @@ GROWS = re.compile(
 """What lets an expression make much out of little, or go on for long."""
 TEXT_MAX = 2000
 DATA_MAX = 256 * 1024
+CALL_WORK = 60
+GRACE_NS = 200_000_000
 """Up to here an expression that does not grow is evaluated in the server's own process."""
 TOO_LONG = (
     f"The expressions of this execution have taken {TURN_NS / 1e9:g} s since it last waited for "
@@ -130,12 +132,16 @@ class Expression:
     def __call__(self, root: Any, env: Env) -> Any:
         bindings = self._bindings(env)
         apart = GUARD.evaluate
-        if apart is None or not (self.grows or _large(bindings)):
+        weight = _weight(bindings, env)
+        if apart is None or not (self.grows or weight > DATA_MAX):
+            env.allowance.spend(CALL_WORK + weight // 6)
             kind, found = evaluated(self.text, bindings, env.now, env.draw)
         elif env.allowance.left <= 0:
             raise self._failed(f"was not evaluated. {TOO_LONG}")
         else:
-            kind, found, took = apart(self.text, bindings, env.now, env.draw)
+            kind, found, took = apart(
+                self.text, bindings, env.now, env.draw, env.allowance.left + GRACE_NS
+            )
             env.allowance.left -= took
         if kind == "error":
             raise self._failed(f"threw an error during evaluation. {found}")
@@ -163,8 +169,8 @@ class Expression:
 
 
 Draw = Callable[[], int]
-Evaluate = Callable[[str, dict[str, Any], int, Draw], tuple[str, Any, int]]
-"""As `evaluated`, and how long it took, ns."""
+Evaluate = Callable[[str, dict[str, Any], int, Draw, int], tuple[str, Any, int]]
+"""As `evaluated`, but given also how long it may take, and giving how long it took, ns."""
 
 
 class Guard:
@@ -210,12 +216,11 @@ def _evaluate(text: str, bindings: dict[str, Any], now: int, draw: Draw) -> Any:
     )
 
 
-def _large(bindings: dict[str, Any]) -> bool:
+def _weight(bindings: dict[str, Any], env: Env) -> int:
     try:
-        weigh(bindings, DATA_MAX)
+        return Scale(env.allowance.weighed).weigh(bindings, DATA_MAX)
     except TooMuch:
-        return True
-    return False
+        return DATA_MAX + 1
 
 
 class _Library(threading.local):

@@ -8,11 +8,13 @@ from json import dumps
 from typing import Any
 
 from batuta.common.path import (
+    WORK_MAX,
     Path,
     PathMismatch,
     PathMissing,
     PathSyntax,
     PathTooLong,
+    Work,
     bracketed,
     compile_path,
     put,
@@ -38,7 +40,7 @@ def reference(text: str) -> Evaluator:
     """
     if text.startswith("$$"):
         in_context = _finder(text, _compiled(text[1:], 1))
-        return lambda root, env: in_context(env.context)
+        return lambda root, env: in_context(env.context, env)
     variable = VARIABLE.match(text)
     if variable is None:
         path = _compiled(text, 0)
@@ -46,15 +48,14 @@ def reference(text: str) -> Evaluator:
             return lambda root, env: root
         if path.names is not None and len(path.names) == 1:
             return _member(path, path.names[0])
-        in_root = _finder(text, path)
-        return lambda root, env: in_root(root)
+        return _finder(text, path)
     name = variable.group(1)
     rest = _finder(text, _compiled("$" + text[variable.end() :], variable.end() - 1))
 
     def found(root: Any, env: Env) -> Any:
         if name not in env.variables:
             raise StateFailed(RUNTIME, f"The variable '{name}' is not assigned: {text}")
-        return rest(env.variables[name])
+        return rest(env.variables[name], env)
 
     return found
 
@@ -67,16 +68,19 @@ def is_definite(text: str) -> bool:
     return _compiled(text[1:] if text.startswith("$$") else text, 0).definite
 
 
-def _finder(text: str, path: Path) -> Callable[[Any], Any]:
+def _finder(text: str, path: Path) -> Evaluator:
     """Finds what a path names; one that looks at too much fails its state."""
     if path.definite:
-        return path.find
+        return lambda root, env: path.find(root)
 
-    def found(root: Any) -> Any:
+    def found(root: Any, env: Env) -> Any:
+        work = Work()
         try:
-            return path.find(root)
+            result = path.look(root, work)
         except PathTooLong as much:
             raise StateFailed(RUNTIME, f"The JSONPath '{text}' was stopped: {much}") from much
+        env.allowance.spend(WORK_MAX - work.left)
+        return result
 
     return found
 

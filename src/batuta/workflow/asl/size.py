@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from batuta.workflow.asl.env import Allowance
 from batuta.workflow.asl.errors import DATA_LIMIT_EXCEEDED, StateFailed
 
 VALUE_MAX = 16 * 1024 * 1024
 """As JSON, about: a value that is shared counts as often as it stands in the whole."""
 DEPTH_MAX = 200
+KNOWN_MIN = 4096
+Known = dict[int, tuple[Any, int, int]]
 PLAIN = (int, float, bool, type(None))
 
 
@@ -20,39 +23,73 @@ class TooMuch(Exception):
         self.what = what
 
 
-def weigh(value: Any, most: int = VALUE_MAX) -> int:
-    """About how many bytes a value has as JSON; what is too large is not looked at to its end.
+class Scale:
+    """Weighs values.
 
-    Raises `TooMuch`.
+    Parameters
+    ----------
+    known: values that were weighed before, by identity; those of some size are added.
+
+    `visited`: how many values were looked at, without those that were known.
     """
-    if type(value) in PLAIN:
-        return 8
-    total = depth = 0
-    level = [value]
-    while level:
-        depth += 1
-        if depth > DEPTH_MAX:
+
+    __slots__ = ("known", "visited")
+
+    def __init__(self, known: Known | None = None) -> None:
+        self.known: Known = {} if known is None else known
+        self.visited = 0
+
+    def weigh(self, value: Any, most: int = VALUE_MAX) -> int:
+        """About how many bytes a value has as JSON; what is too large is not looked at to its
+        end. Raises `TooMuch`.
+        """
+        kind = type(value)
+        if kind is str:
+            total = len(value) + 8
+        elif kind is dict or kind is list:
+            total, _ = self._inside(value, most, most, 1)
+        else:
+            total = 8
+        if total > most:
+            raise TooMuch(_large(most))
+        return total
+
+    def _inside(self, value: Any, left: int, most: int, depth: int) -> tuple[int, int]:
+        """The weight of an object or list, and how deeply it is nested."""
+        known = self.known.get(id(value))
+        height = known[2] if known is not None else 1
+        if depth + height - 1 > DEPTH_MAX:
             raise TooMuch(f"is nested more than {DEPTH_MAX} deep")
-        below: list[Any] = []
-        for each in level:
+        if known is not None:
+            return known[1], height
+        self.visited += 1 + len(value)
+        total = 8
+        items = value
+        if type(value) is dict:
+            total += sum(map(len, value)) + 4 * len(value)
+            items = value.values()
+        for each in items:
             kind = type(each)
             if kind is str:
                 total += len(each) + 8
-            elif kind is dict:
-                total += 8 + sum(map(len, each)) + 4 * len(each)
-                below.extend(each.values())
-            elif kind is list:
-                total += 8
-                below.extend(each)
+            elif kind is dict or kind is list:
+                weight, inner = self._inside(each, left - total, most, depth + 1)
+                total += weight
+                height = max(height, inner + 1)
             else:
                 total += 8
-            if total + len(below) > most:
-                raise TooMuch(f"has more than {most:,} bytes as JSON")
-        level = below
-    return total
+            if total > left:
+                raise TooMuch(_large(most))
+        if total > KNOWN_MIN:
+            self.known[id(value)] = value, total, height
+        return total, height
 
 
-def within(value: Any, field: str) -> Any:
+def _large(most: int) -> str:
+    return f"has more than {most:,} bytes as JSON"
+
+
+def within(value: Any, field: str, allowance: Allowance) -> Any:
     """The same value.
 
     Parameters
@@ -63,9 +100,12 @@ def within(value: Any, field: str) -> Any:
     """
     if type(value) in PLAIN:
         return value
+    scale = Scale(allowance.weighed)
     try:
-        weigh(value)
+        scale.weigh(value)
     except TooMuch as much:
+        allowance.spend(scale.visited)
         said = f"The value of the field '{field}' {much}"
         raise StateFailed(DATA_LIMIT_EXCEEDED, said, field) from much
+    allowance.spend(scale.visited)
     return value

@@ -48,7 +48,7 @@ def _bounded(field: str, evaluate: Evaluator) -> Evaluator:
     """What a template makes of its input has a measure."""
     if isinstance(evaluate, Constant):
         return evaluate
-    return lambda root, env: within(evaluate(root, env), field)
+    return lambda root, env: within(evaluate(root, env), field, env.allowance)
 
 
 def _member(name: str, value: Any) -> tuple[str, Evaluator]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from batuta.workflow.asl.context import context_of
-from batuta.workflow.asl.env import Env
+from batuta.workflow.asl.env import STATE_WORK, Env
 from batuta.workflow.asl.errors import QUERY_EVALUATION_ERROR, RUNTIME, StateFailed
 from batuta.workflow.asl.recovery import Catcher, Retrier, first_match
 from batuta.workflow.asl.size import within
@@ -118,6 +118,7 @@ class Node:
                 execution.ready.append(scope)
                 return
         try:
+            execution.allowance.spend(STATE_WORK)
             self.run(execution, scope)
         except StateFailed as failed:
             self.failed(execution, scope, failed)
@@ -144,7 +145,7 @@ class Node:
             elif self.result_path is not None:
                 output = self.result_path(env.input, result)
             if self.joins:
-                within(output, "ResultPath")
+                within(output, "ResultPath", env.allowance)
             if self.output_path is not None:
                 output = self.output_path(output, env)
         self.exit(execution, scope, output, assigned, onward)
