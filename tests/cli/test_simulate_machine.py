@@ -267,7 +267,9 @@ def test_results_that_a_machine_cannot_have_are_refused(
     assert "hint: put it into quotes" in err
 
 
-def test_child_executions_tell_how_their_states_went(shop: Path, batuta: Batuta) -> None:
+def test_child_executions_tell_how_their_states_went(
+    shop: Path, batuta: Batuta, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task = {"Type": "Task", "Resource": "arn:batuta:step:ship"}
     inner = {"StartAt": "I", "States": {"I": {**task, "Parameters": {"order.$": "$"}, "End": True}},
              "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}}  # fmt: skip
@@ -283,6 +285,13 @@ def test_child_executions_tell_how_their_states_went(shop: Path, batuta: Batuta)
     models = {state["name"]: state["model"] for state in json.loads(out)["states"]}
     assert models["I"].endswith("(history: 2 attempts)")
     assert models["Last"].endswith("(history: 1 attempt)")
+    monkeypatch.setattr("batuta.cli.models.EXECUTIONS_MAX", 1)
+    code, out, err = batuta("simulate", "each", '[{"id": 7}]', "-n", "2", "--history", "--json")
+    models = {state["name"]: state["model"] for state in json.loads(out)["states"]}
+    # The children are newer: they do not take the places of the executions themselves.
+    assert models["I"].endswith("(history: 1 attempt)")
+    assert models["Last"].endswith("(history: 1 attempt)")
+    assert json.loads(out)["assumed"] == []
 
 
 def test_items_and_results_of_a_map_are_told_apart_in_the_history(
