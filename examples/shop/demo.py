@@ -207,9 +207,8 @@ class Server:
 
 def run_of(order: dict[str, Any]) -> dict[str, Any]:
     """How an order is started: those with an even number by the state machine."""
-    if int(order["id"].rpartition("-")[2]) % 2:
-        return {"workflow": WORKFLOW, "id": order["id"], "args": [order]}
-    return {"workflow": MACHINE, "id": f"{MACHINE}:{order['id']}", "args": [order]}
+    flow = WORKFLOW if int(order["id"].rpartition("-")[2]) % 2 else MACHINE
+    return {"workflow": flow, "id": order["id"], "args": [order]}
 
 
 class Stage:

@@ -76,8 +76,12 @@ def _start(
             at=flow.source,
             hint=problems[0].hint if problems else None,
         ) from misfit
-    between = ":" if isinstance(flow, StateMachine) else "-"
-    return subject or f"{name}{between}{new_id()[:12]}", {**data, "args": args, "kwargs": kwargs}
+    taken = {**data, "args": args, "kwargs": kwargs}
+    if isinstance(flow, StateMachine):
+        # An execution's ARN has both names, so that its run's id has them, too.
+        own = subject.removeprefix(f"{name}:")
+        return f"{name}:{own or new_id()[:12]}", taken
+    return subject or f"{name}-{new_id()[:12]}", taken
 
 
 def _signal(

@@ -7,8 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from tests.server.stepfunctions.serving import PASS, machine, refused, served
+
+from batuta.workflow.asl.machine import StateMachine
+from batuta.workflow.model import Definitions
 
 WAIT = json.dumps(
     {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 3600, "Next": "P"},
@@ -251,3 +255,17 @@ def test_a_five_state_execution_is_fast(client: Any) -> None:
         ended(client, start(client, arn))
         took.append(time.perf_counter() - began)
     assert sorted(took)[30] < 0.010
+
+
+def test_a_run_that_was_started_by_a_plain_id_is_an_execution_of_that_name(tmp_path: Path) -> None:
+    with served(tmp_path, Definitions.of(StateMachine("m", PASS))) as server:
+        client = server.client()
+        arn = "arn:aws:states:us-east-1:000000000000:stateMachine:m"
+        body = {"workflow": "m", "args": [{}]}
+        for id in ("order-7", "m:order-7"):
+            answer = httpx.post(f"{server.url}/api/runs", json={**body, "id": id}).json()
+            assert answer["id"] == "m:order-7"
+        assert answer["created"] is False
+        (found,) = client.list_executions(stateMachineArn=arn)["executions"]
+        assert found["name"] == "order-7"
+        assert client.describe_execution(executionArn=found["executionArn"])["name"] == "order-7"

@@ -119,9 +119,7 @@ def _reopened(states: Sequence[State]) -> tuple[State, ...]:
     return last, *_reopened(last.states)
 
 
-ENDS = {
-    "ExecutionFailed": "failed", "ExecutionTimedOut": "failed", "ExecutionAborted": "terminated",
-}  # fmt: skip
+ENDS = {"ExecutionFailed": "failed", "ExecutionTimedOut": "failed"}
 
 
 def _failed(event: HistoryEvent) -> bool:
