@@ -21,7 +21,7 @@ from tests.stories.test_bad_input import FINE, goes_on, told
 pytestmark = [pytest.mark.crash, pytest.mark.xdist_group("bad-input")]
 
 ROLE = "arn:aws:iam::000000000000:role/r"
-GAP_S = 2.0
+GAP_S = 1.5
 """The longest that another client may have to wait for an answer."""
 GROWTH = 200 << 20
 
@@ -142,25 +142,124 @@ EXPRESSIONS = {
     "a billion things": "($a := [1..1000]; $b := [1..1000].[[$a]]; [1..1000].[[$b]])",
     "a replacement": "$replace($pad('', 100000, 'a'), 'a', $pad('', 100000, 'b'))",
     "padding": "$pad('x', 1000000000)",
+    "what is the same in much": "$distinct([1..100000])",
+    "a change of much": "[1..100000].{'a': $} ~> |$|{'b': 2}|",
+    "doubling without a function": "($a := [1, 1]; " + "$a := [[$a], [$a]]; " * 25 + "$a)",
+    "steps of steps": "$map([1..100000], function($x){$map([1..1000], function($y){$x * $y})})",
+    "a reduction that grows": "$reduce([1..100000], function($a, $b){$append($a, [$a])}, [1])",
+    "a join of much": "$join([1..100000].('x'), $pad('', 1000000, 'b'))",
 }
 
 
-@pytest.mark.parametrize("name", EXPRESSIONS)
-def test_an_expression_without_measure_fails_its_execution_alone(server: Server, name: str) -> None:
+def execute(server: Server, name: str, definition: str, input: Any = None) -> dict[str, Any]:
+    """An execution's end, while another client asks for something else all the time."""
     states = client(server)
-    text = passing(QueryLanguage="JSONata", Output="{% " + EXPRESSIONS[name] + " %}")
-    made = states.create_state_machine(
-        name=f"e{list(EXPRESSIONS).index(name)}", definition=text, roleArn=ROLE
-    )
+    made = states.create_state_machine(name=name, definition=definition, roleArn=ROLE)
     with watched(server):
-        begun = states.start_execution(stateMachineArn=made["stateMachineArn"], input="{}")
+        begun = states.start_execution(
+            stateMachineArn=made["stateMachineArn"], input=json.dumps(input or {})
+        )
         until = time.monotonic() + 10
         while True:
-            found = states.describe_execution(executionArn=begun["executionArn"])
+            found: dict[str, Any] = states.describe_execution(executionArn=begun["executionArn"])
             if found["status"] != "RUNNING" or time.monotonic() > until:
                 break
             time.sleep(0.05)
     assert found["status"] == "FAILED", found
+    assert len(found["cause"]) < 33_000
+    goes_on(server)
+    return found
+
+
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_an_expression_without_measure_fails_its_execution_alone(server: Server, name: str) -> None:
+    text = passing(QueryLanguage="JSONata", Output="{% " + EXPRESSIONS[name] + " %}")
+    found = execute(server, f"e{list(EXPRESSIONS).index(name)}", text)
     assert found["error"] == "States.QueryEvaluationError"
     assert "specified for the field 'Output' threw an error" in found["cause"]
-    goes_on(server)
+
+
+def test_a_regular_expression_takes_no_time(server: Server) -> None:
+    text = "$match('" + "a" * 60 + "!', /^(a+)+$/) ? 1 : 2"
+    made = passing(QueryLanguage="JSONata", Output="{% " + text + " %}")
+    states = client(server)
+    arn = states.create_state_machine(name="regular", definition=made, roleArn=ROLE)
+    with watched(server):
+        begun = states.start_execution(stateMachineArn=arn["stateMachineArn"], input="{}")
+        ended = server.ending("regular:" + begun["executionArn"].rpartition(":")[2])
+    assert (ended["status"], ended["result"]) == ("completed", 2)
+
+
+def each_of(count: int, expression: str, *, caught: bool) -> str:
+    """A Map whose every item evaluates an expression."""
+    inner: dict[str, Any] = {"Type": "Pass", "Output": "{% " + expression + " %}", "End": True}
+    if caught:
+        branch = {"StartAt": "P", "States": {"P": inner}}
+        inner = {"Type": "Parallel", "Branches": [branch], "End": True,
+                 "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Lost"}]}  # fmt: skip
+    flow = {"StartAt": "A", "States": {"A": inner, "Lost": {"Type": "Pass", "End": True}}}
+    if not caught:
+        del flow["States"]["Lost"]  # type: ignore[attr-defined]
+    state = {"Type": "Map", "Items": list(range(count)), "ItemProcessor": flow, "Next": "Fail"}
+    states = {"Each": state, "Fail": {"Type": "Fail", "Error": "AllOver", "Cause": "at the end"}}
+    return json.dumps({"StartAt": "Each", "QueryLanguage": "JSONata", "States": states})
+
+
+SLOW = "$sum($map([1..100000], function($x){$x * $x + $length($string($x))}))"
+
+
+def test_a_map_of_a_thousand_slow_expressions_does_not_starve_the_server(server: Server) -> None:
+    found = execute(server, "slow", each_of(1000, SLOW, caught=False))
+    assert "have taken 0.7 s since it last waited for anything" in found["cause"]
+    for_ever = "($f := function($x){$f($x)}; $f(1))"
+    found = execute(server, "catches", each_of(1000, for_ever, caught=True))
+    assert found["error"] == "AllOver"
+
+
+def doubling(**state: Any) -> str:
+    """Sixty states, each of which makes two out of one."""
+    states: dict[str, Any] = {
+        f"S{at}": {"Type": "Pass", "Next": f"S{at + 1}", **state} for at in range(60)
+    }
+    return json.dumps({"StartAt": "S0", "States": {**states, "S60": {"Type": "Succeed"}}})
+
+
+LOOP = json.dumps({"StartAt": "A", "States": {
+    "A": {"Type": "Pass", "Next": "B"}, "C": {"Type": "Succeed"},
+    "B": {"Type": "Choice", "Default": "A", "Choices": [
+        {"Variable": "$.never", "IsPresent": True, "Next": "C"}]}}})  # fmt: skip
+WIDE = {"a": [{"b": {"c": [at]}} for at in range(20_000)], "text": "x" * 100_000}
+MACHINES = {
+    "two of each": (doubling(Parameters={"a.$": "$", "b.$": "$"}), "DataLimitExceeded", "16,777"),
+    "itself in itself": (doubling(ResultPath="$.x"), "DataLimitExceeded", ""),
+    "two in JSONata": (
+        doubling(QueryLanguage="JSONata", Output=["{% $states.input %}", "{% $states.input %}"]),
+        "DataLimitExceeded", "16,777",
+    ),
+    "two in one expression": (
+        doubling(QueryLanguage="JSONata", Output="{% [[$states.input], [$states.input]] %}"),
+        "", "Output",
+    ),
+    "all below all": (passing(InputPath="$..*..*..*..*"), "Runtime", "1,000,000 values"),
+    "a long range": (
+        passing(Parameters={"x.$": "States.ArrayRange(1, 100000000, 1)"}), "IntrinsicFailure",
+        "1000 items",
+    ),
+    "Base64 of much": (
+        passing(Parameters={"x.$": "States.Base64Encode($.text)"}), "IntrinsicFailure", "10000",
+    ),
+    "a text of much": (
+        passing(Parameters={"x.$": "States.Format('" + "{}" * 900 + "'" + ", $.a" * 900 + ")"}),
+        "IntrinsicFailure", "1,000,000",
+    ),
+    "a member that is missing": (passing(Parameters={"x.$": "$.gone"}), "Runtime", "$.gone"),
+    "a loop": (LOOP, "Runtime", "loops"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_a_machine_without_measure_fails_alone(server: Server, name: str) -> None:
+    definition, error, said = MACHINES[name]
+    found = execute(server, f"m{list(MACHINES).index(name)}", definition, WIDE)
+    assert error in found["error"]
+    assert said in found["cause"]

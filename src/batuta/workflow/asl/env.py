@@ -18,7 +18,7 @@ class Missing:
 MISSING = Missing()
 
 
-TURN_NS = 1_000_000_000
+TURN_NS = 700_000_000
 TURN_WORK = 5_000_000
 STATE_WORK = 5
 
