@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from batuta.common.path import DEPTH_MAX as FILTERS_MAX
 from batuta.common.path import WORK_MAX, PathTooLong, compile_path
+from batuta.real import expressions
 from batuta.testing import machine
+from batuta.workflow.asl import intrinsic, jsonata, paths, source
 from batuta.workflow.asl.env import TURN_NS, Env
 from batuta.workflow.asl.errors import StateFailed
+from batuta.workflow.asl.execution import TRANSITIONS_AT_ONCE
 from batuta.workflow.asl.jsonata import GUARD, Expression
 from batuta.workflow.asl.size import DEPTH_MAX, VALUE_MAX, Scale, TooMuch
 
@@ -274,3 +279,20 @@ def test_a_large_map_of_what_is_large_is_not_too_much() -> None:
     item["Parameters"] = {"n.$": "$.n", "said.$": "States.Format('item {}', $.n)"}
     found = machine(flow(Each=each)).run({"items": list(range(10_000)), "config": config})
     assert found.status == "SUCCEEDED"
+
+
+def test_the_limits_are_documented(root: Path) -> None:
+    text = (root / "docs/state-machines.md").read_text(encoding="utf-8")
+    limits = text.partition("## Limits")[2].partition("\n## ")[0]
+    for number in (
+        VALUE_MAX, WORK_MAX, TRANSITIONS_AT_ONCE, source.TEXT_MAX, intrinsic.FORMAT_MAX,
+        intrinsic.TEXT_MAX, paths.SHOWN_MAX, jsonata.SEQUENCE, jsonata.PAD_MAX,
+    ):  # fmt: skip
+        assert f"{number:,}" in limits, number
+    for words in (
+        f"nested {source.DEPTH_MAX} deep", f"nested {DEPTH_MAX} deep", f"nested {FILTERS_MAX} deep",
+        f"{intrinsic.DEPTH_MAX} deep", f"{intrinsic.RANGE_MAX} items", f"{jsonata.TIME_MS} ms",
+        f"{jsonata.DEPTH} calls deep", f"{jsonata.TEXT_MAX} characters", f"{TURN_NS / 1e9:g} s of",
+        f"{jsonata.DATA_MAX >> 10} KiB", f"{expressions.MEMORY >> 30} GiB",
+    ):  # fmt: skip
+        assert words in limits, words
