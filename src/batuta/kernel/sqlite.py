@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
@@ -151,11 +152,13 @@ class SqliteJournal(Tables):
         )
         with self._errors:
             self._writer = self._open()
+        # Whoever forgets to close it leaves no file open.
+        self._end = weakref.finalize(self, close_all, self._writer, self._idle)
         try:
             with self._errors:
                 self._prepare()
         except BaseException:
-            self._writer.close()
+            self._end()
             raise
 
     def _prepare(self) -> None:
@@ -371,9 +374,14 @@ class SqliteJournal(Tables):
             with suppress(JournalError):
                 self.release(owner)
         self._closed = True
-        while self._idle:
-            self._idle.pop().close()
-        self._writer.close()
+        self._end()
+
+
+def close_all(writer: Connection, idle: list[Connection]) -> None:
+    """Close the connections of a journal."""
+    while idle:
+        idle.pop().close()
+    writer.close()
 
 
 class Errors:

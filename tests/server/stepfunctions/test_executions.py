@@ -262,10 +262,12 @@ def test_a_run_that_was_started_by_a_plain_id_is_an_execution_of_that_name(tmp_p
         client = server.client()
         arn = "arn:aws:states:us-east-1:000000000000:stateMachine:m"
         body = {"workflow": "m", "args": [{}]}
-        for id in ("order-7", "m:order-7"):
-            answer = httpx.post(f"{server.url}/api/runs", json={**body, "id": id}).json()
-            assert answer["id"] == "m:order-7"
-        assert answer["created"] is False
+        told = [
+            httpx.post(f"{server.url}/api/runs", json={**body, "id": id}).json()
+            for id in ("order-7", "m:order-7")
+        ]
+        assert [each["id"] for each in told] == ["m:order-7", "m:order-7"]
+        assert told[1]["created"] is False
         (found,) = client.list_executions(stateMachineArn=arn)["executions"]
         assert found["name"] == "order-7"
         assert client.describe_execution(executionArn=found["executionArn"])["name"] == "order-7"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from functools import lru_cache
 from json import dumps
 from typing import TYPE_CHECKING, Any, cast
 
@@ -395,18 +396,24 @@ def error_of(failure: Recorded) -> tuple[str | None, str | None]:
 def arguments_of(fn: Any, input: Any) -> dict[str, Any]:
     """How a function is called with a task's input: an object's members by name where they are
     its parameters, else the whole input as its one argument."""
-    parameters = inspect.signature(fn).parameters
-    if not parameters:
+    names, wanted = _parameters(fn)
+    if not names:
         return {"args": []}
-    if isinstance(input, dict) and input.keys() <= parameters.keys():
-        wanted = {
-            name for name, each in parameters.items()
-            if each.default is each.empty
-            and each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
-        }  # fmt: skip
-        if wanted <= input.keys():
-            return {"args": [], "kwargs": input}
+    if isinstance(input, dict) and wanted <= input.keys() <= names:
+        return {"args": [], "kwargs": input}
     return {"args": [input]}
+
+
+@lru_cache(maxsize=1000)
+def _parameters(fn: Any) -> tuple[frozenset[str], frozenset[str]]:
+    """The names of a function's parameters, and of those that it cannot be called without."""
+    parameters = inspect.signature(fn).parameters
+    wanted = (
+        name for name, each in parameters.items()
+        if each.default is each.empty
+        and each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
+    )  # fmt: skip
+    return frozenset(parameters), frozenset(wanted)
 
 
 def _is_job(value: Any) -> bool:
