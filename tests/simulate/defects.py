@@ -243,6 +243,49 @@ DEFECTS: dict[str, list[Change]] = {
             'f"{state.key}.{execution.operations}."',
         )
     ],
+    "an item's result is lost on recovery": [
+        (
+            "batuta.workflow.asl.states.inline_map",
+            "        join.results[child.index] = output\n",
+            (
+                "        if not execution.replaying:\n"
+                "            join.results[child.index] = output\n"
+            ),
+        )
+    ],
+    "retries of a state are not counted on recovery": [
+        (
+            "batuta.workflow.asl.execution",
+            "    def draw(self) -> int:\n",
+            (
+                "    def forget(self, scope: Scope) -> None:\n"
+                "        if self.replaying:\n"
+                "            scope.retries = None\n"
+                "\n"
+                "    def draw(self) -> int:\n"
+            ),
+        ),
+        (
+            "batuta.workflow.asl.states.node",
+            "                execution.sleep(scope, delay, again)\n",
+            (
+                "                execution.forget(scope)\n"
+                "                execution.sleep(scope, delay, again)\n"
+            ),
+        ),
+    ],
+    "a variable is assigned twice on recovery": [
+        (
+            "batuta.workflow.asl.states.node",
+            "                assigned = self.assign(result, env)\n",
+            (
+                "                if execution.replaying:\n"
+                "                    twice = self.assign(result, env)\n"
+                "                    env.variables = {**env.variables, **twice}\n"
+                "                assigned = self.assign(result, env)\n"
+            ),
+        )
+    ],
     "the results of child executions stand in the order of their ends": [
         (
             "batuta.workflow.asl.states.distributed",

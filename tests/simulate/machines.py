@@ -40,13 +40,17 @@ def flow(start: str, **states: Any) -> dict[str, Any]:
 LOSES = {"Type": "Pass", "Result": "lost", "ResultPath": "$.lost", "End": True}
 
 ORDER = flow(
-    "Pay",
+    "Open",
+    Open={"Type": "Pass", "Assign": {"waits": 0}, "Next": "Pay"},
     Pay=task("shaky", "paid", "Pause", Retry=BUSY, Catch=LOST),
-    Pause={"Type": "Wait", "Seconds": 3, "Next": "Which"},
+    Pause={"Type": "Wait", "Seconds": 3, "Next": "Which",
+           "Assign": {"waits.$": "States.MathAdd($waits, 1)"}},
     Which={"Type": "Choice", "Default": "Ship", "Choices": [
         {"Variable": "$.express", "BooleanEquals": True, "Next": "Fly"}]},
-    Ship=task("solid", "shipped"),
-    Fly=task("doomed", "flown", Retry=BUSY, Catch=LOST),
+    Ship=task("solid", "shipped", "Close"),
+    Fly=task("doomed", "flown", "Close", Retry=BUSY, Catch=LOST),
+    Close={"Type": "Pass", "Parameters": {"waits.$": "$waits"}, "ResultPath": "$.told",
+           "End": True},
     Lost=LOSES,
 )  # fmt: skip
 
