@@ -13,7 +13,8 @@ import pytest
 from tests.conformance.postgres import Server as Database
 from tests.crash.proof import OUTCOMES, PROJECT, check, check_performances, everything
 from tests.crash.servers import Load, Performance, Server, performances, tell
-from tests.crash.test_kill import await_end, requests, start
+from tests.crash.test_kill import await_end, execution, requests, start
+from tests.crash.test_machines import AT_ONCE, ITEMS
 
 from batuta.kernel.errors import Fenced
 from batuta.kernel.event import Event
@@ -246,6 +247,29 @@ def most_at_once(done: list[Performance]) -> int:
         now += change
         most = max(most, now)
     return most
+
+
+def test_the_map_of_a_killed_server_goes_on_on_the_other_and_repeats_nothing(
+    make: Make, journal: PostgresJournal, effects: Path
+) -> None:
+    servers = {name: make(name).start() for name in ("one", "two")}
+    await_shares(journal, {"one": 4, "two": 4})
+    path, body = execution("many", 0, count=ITEMS)
+    status, answer = servers["one"].ask("POST", path, body)
+    assert status in (200, 201), answer
+    while not effects.exists() or effects.read_bytes().count(b"end") < ITEMS // 2:
+        time.sleep(0.01)
+    (first,) = {performance.server for performance in performances(effects)}
+    servers.pop(first).kill()
+    (other,) = servers.values()
+    ended = other.ending(answer["id"], 60)
+    assert ended["status"] == "completed"
+    assert ended["result"] == [-n for n in range(1, ITEMS + 1)]
+    other.stop()
+    done = list(performances(effects))
+    assert {performance.server for performance in done} == {"one", "two"}
+    assert check_performances(everything(journal), done) <= AT_ONCE
+    assert len(done) <= ITEMS + AT_ONCE
 
 
 def test_the_proof_finds_what_was_done_again_after_its_outcome(
