@@ -6,11 +6,12 @@ import resource
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from batuta.real.expressions import APART, Apart
+from batuta.real.expressions import APART, Apart, install
 from batuta.workflow.asl.env import Env
 from batuta.workflow.asl.errors import StateFailed
 from batuta.workflow.asl.jsonata import GUARD, Expression, evaluated
@@ -100,3 +101,19 @@ def test_threads_take_turns(apart: Apart) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_what_decides_does_not_wait_for_those_who_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GUARD, "evaluate", None)
+    install()
+    assert GUARD.evaluate is not None
+    evaluate = GUARD.evaluate
+    evaluate("[1..2]", {}, NOW, int, 10**9)
+    with ThreadPoolExecutor(1) as reader:
+        reader.submit(evaluate, "[1..2]", {}, NOW, int, 10**9).result()  # both have started
+        reading = reader.submit(evaluate, EXPLOSIVE["for ever"][0], {}, NOW, int, 10**9)
+        began = time.monotonic()
+        assert evaluate("[1..2]", {}, NOW, int, 10**9)[:2] == ("value", [1, 2])
+        assert time.monotonic() - began < 0.3
+        assert not reading.done()
+        assert reading.result()[0] == "error"

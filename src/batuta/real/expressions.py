@@ -96,11 +96,24 @@ class Apart:
 
 
 APART = Apart()
+ASIDE = Apart()
+"""For the threads that read histories, so that what decides does not wait for them."""
 
 
 def install() -> None:
-    """Have expressions that may grow evaluated apart, from now on in this process."""
-    GUARD.evaluate = APART.evaluate
+    """Have expressions that may grow evaluated apart, from now on in this process.
+
+    The thread that calls it has a process of its own, all other threads share one.
+    """
+    deciding = threading.get_ident()
+
+    def evaluate(
+        text: str, bindings: dict[str, Any], now: int, draw: Draw, most_ns: int
+    ) -> tuple[str, Any, int]:
+        apart = APART if threading.get_ident() == deciding else ASIDE
+        return apart.evaluate(text, bindings, now, draw, most_ns)
+
+    GUARD.evaluate = evaluate
 
 
 def send(connection: socket.socket, frame: Frame) -> None:

@@ -16,9 +16,6 @@ from batuta.server.stepfunctions.service import Answer, Asked, Service, date
 from batuta.workflow.asl.history import HistoryEvent, Told, tell
 
 KEPT = 16
-LONG = 500
-"""Runs with more events than this are folded on a thread."""
-
 DATA = ("input", "output", "parameters")
 DETAILED = {
     "ActivityFailed", "ActivityScheduleFailed", "ActivityScheduled", "ActivityStarted",
@@ -46,10 +43,8 @@ async def told_of(service: Service, run: str) -> Told:
         return found
     events = await service.read(lambda journal: list(journal.histories([run])))
     definitions = service.system.project.definitions
-    if len(events) > LONG:
-        made = await asyncio.to_thread(tell, definitions, events)
-    else:
-        made = tell(definitions, events)
+    # On a thread: many events take long, and so may the expressions of a few.
+    made = await asyncio.to_thread(tell, definitions, events)
     service.told[key] = made
     while len(service.told) > KEPT:
         service.told.popitem(last=False)
