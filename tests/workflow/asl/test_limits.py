@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batuta.common.path import DEPTH_MAX as FILTERS_MAX
 from batuta.common.path import WORK_MAX, PathTooLong, compile_path
 from batuta.real import expressions
 from batuta.testing import machine
 from batuta.workflow.asl import intrinsic, jsonata, paths, source
+from batuta.workflow.asl.choice import matches
 from batuta.workflow.asl.env import TURN_NS, Env
 from batuta.workflow.asl.errors import StateFailed
 from batuta.workflow.asl.execution import TRANSITIONS_AT_ONCE
@@ -133,6 +137,25 @@ def test_data_that_is_nested_deeper_with_each_state_is_stopped() -> None:
     found = machine(repeated(300, Parameters={"a.$": "$"})).run({})
     assert found.error == "States.DataLimitExceeded"
     assert "nested more than 200 deep" in (found.cause or "")
+
+
+def test_a_pattern_of_many_stars_takes_no_longer() -> None:
+    began = time.perf_counter()
+    assert not matches("a" * 100_000, "*a" * 50 + "b")
+    assert matches("a" * 100_000 + "b", "*a" * 50 + "*b")
+    assert time.perf_counter() - began < 1
+    rules = [{"Variable": "$.x", "IsPresent": True, "Next": "End"} for _ in range(5000)]
+    choice = {"Type": "Choice", "Default": "Again", "Choices": rules}
+    states = {"Again": {"Type": "Pass", "Next": "Choice"}, "End": {"Type": "Succeed"}}
+    found = machine(flow(Choice=choice, **states)).run({})
+    assert found.error == "States.Runtime"
+    assert time.perf_counter() - began < 2 * STOPPED_S
+
+
+@given(st.text("ab", max_size=6), st.lists(st.sampled_from(["a", "b", "ab", "*"]), max_size=6))
+def test_a_pattern_matches_what_its_regular_expression_does(text: str, parts: list[str]) -> None:
+    wanted = "".join(".*" if part == "*" else part for part in parts)
+    assert matches(text, "".join(parts)) == (re.fullmatch(wanted, text) is not None)
 
 
 # -- intrinsic functions -------------------------------------------------------------------------

@@ -158,25 +158,43 @@ IS: dict[str, Callable[[Any], bool]] = {
 
 
 def matches(text: Any, pattern: str) -> bool:
-    r"""Whether a text is of a pattern in which `*` stands for anything and `\*` for itself."""
-    return isinstance(text, str) and _pattern(pattern).fullmatch(text) is not None
+    r"""Whether a text is of a pattern in which `*` stands for anything and `\*` for itself.
+
+    Each part is looked for once, from left to right: however many stars, it takes no longer.
+    """
+    if not isinstance(text, str):
+        return False
+    first, *parts = _parts(pattern)
+    if not parts:
+        return text == first
+    last = parts.pop()
+    end = len(text) - len(last)
+    at = len(first)
+    if at > end or not text.startswith(first) or not text.endswith(last):
+        return False
+    for part in parts:
+        found = text.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
 
 
 @lru_cache(maxsize=1000)
-def _pattern(pattern: str) -> re.Pattern[str]:
-    made, at = [], 0
+def _parts(pattern: str) -> tuple[str, ...]:
+    """What stands between the stars of a pattern."""
+    parts, at = [""], 0
     while at < len(pattern):
         char = pattern[at]
         if char == "\\" and at + 1 < len(pattern) and pattern[at + 1] in "*\\":
             at += 1
-            made.append(re.escape(pattern[at]))
+            parts[-1] += pattern[at]
         elif char == "*":
-            made.append("(?s:.*)")
+            parts.append("")
         else:
-            made.append(re.escape(char))
+            parts[-1] += char
         at += 1
-    # Stars beside each other are one: else they would try every way to share the text.
-    return re.compile(re.sub(r"(?:\(\?s:\.\*\)){2,}", "(?s:.*)", "".join(made)))
+    return tuple(parts)
 
 
 def _typed(test: Callable[[Any], bool], compare: Compare) -> Compare:

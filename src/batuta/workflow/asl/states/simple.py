@@ -204,11 +204,13 @@ class Choice(Node):
             (rule(each, self.jsonata), each["Next"], _Outcome(each, self.jsonata))
             for each in value["Choices"]
         ]
+        self.conditions = sum(_conditions(each) for each in value["Choices"])
         self.default: str | None = value.get("Default")
 
     def run(self, execution: Execution, scope: Scope) -> None:
         env = self.env(execution, scope)
         root = self.effective(env)
+        env.allowance.spend(self.conditions)
         for holds, onward, outcome in self.rules:
             if holds(root, env):
                 outcome.leave(self, execution, scope, env, root, onward)
@@ -219,6 +221,12 @@ class Choice(Node):
                 "Failed to transition out of the state. The state does not point to a next state.",
             )
         self.leave(execution, scope, env, root, self.default)
+
+
+def _conditions(rule: Value) -> int:
+    """How many comparisons are in a rule."""
+    inner = [*rule.get("And", ()), *rule.get("Or", ()), *([rule["Not"]] if "Not" in rule else ())]
+    return sum(map(_conditions, inner)) if inner else 1
 
 
 class _Outcome:
