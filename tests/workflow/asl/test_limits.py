@@ -319,3 +319,25 @@ def test_the_limits_are_documented(root: Path) -> None:
         f"{jsonata.DATA_MAX >> 10} KiB", f"{expressions.MEMORY >> 30} GiB",
     ):  # fmt: skip
         assert words in limits, words
+
+
+def each(states: dict[str, Any], count: int) -> dict[str, Any]:
+    processor = {"StartAt": next(iter(states)), "States": states}
+    return {"Type": "Map", "ItemProcessor": processor, "Items": f"{{% [1..{count}] %}}"}
+
+
+def test_maps_in_maps_begin_so_many_items_and_no_more() -> None:
+    inner = each({"A": {"Type": "Pass", "End": True}}, 10_000)
+    outer = each({"Inner": {**inner, "End": True}}, 10_000)
+    began = time.perf_counter()
+    found = machine(flow("JSONata", Outer={**outer, "End": True})).run({})
+    assert time.perf_counter() - began < 2 * STOPPED_S
+    assert found.error == "States.Runtime"
+
+
+def test_a_map_of_many_whose_first_item_fails_is_stopped_at_once() -> None:
+    states = each({"Fail": {"Type": "Fail", "Error": "Mine"}}, 50_000)
+    began = time.perf_counter()
+    found = machine(flow("JSONata", Each={**states, "End": True})).run({})
+    assert found.error == "Mine"
+    assert time.perf_counter() - began < 2 * STOPPED_S

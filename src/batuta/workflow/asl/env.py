@@ -21,6 +21,8 @@ MISSING = Missing()
 TURN_NS = 700_000_000
 TURN_WORK = 5_000_000
 STATE_WORK = 5
+RULE_WORK = 8
+ITEM_WORK = 20
 
 
 class Allowance:

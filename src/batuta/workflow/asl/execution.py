@@ -89,6 +89,7 @@ class Execution:
         self.result: Any = None
         self.error: BaseException | None = None
         self.ready: deque[Scope] = deque()
+        self.gone: set[Scope] = set()  # stopped in this turn, ready or not
         self.main = Scope(states, input, NOTHING, "", 0)
         self.map_runs: dict[str, MapRun] = {}
 
@@ -150,6 +151,7 @@ class Execution:
         self.note(self.main, "ExecutionRedriven", {"redriveCount": self.redrives})
         if self.main.keys or self.main.below is not None:
             self.abort(self.main, noted=False)  # it was stopped from outside
+        self.gone.clear()
         self._redrive(self.main, self.main.last)
         self.drain()
 
@@ -235,13 +237,15 @@ class Execution:
 
     def drain(self) -> None:
         """Go on with every line of control that can, breadth first."""
-        ready = self.ready
+        ready, gone = self.ready, self.gone
         most = self.transitions + TRANSITIONS_AT_ONCE
         while ready:
             scope = ready.popleft()
-            scope.node.step(self, scope)
+            if scope not in gone:
+                scope.node.step(self, scope)
             if self.transitions > most:
                 self._stop_loop(scope)
+        gone.clear()
         self.allowance.renew()
 
     def _stop_loop(self, scope: Scope) -> None:
@@ -291,8 +295,7 @@ class Execution:
             self.stop(below, noted=noted)
         if noted and not scope.fresh:
             self.aside(scope, f"{scope.node.type}StateAborted")
-        if scope in self.ready:
-            self.ready.remove(scope)
+        self.gone.add(scope)
 
     def stop_asking(self, scope: Scope) -> None:
         """Drop everything that a line of control has asked for."""

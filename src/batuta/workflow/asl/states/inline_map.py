@@ -5,7 +5,7 @@ from __future__ import annotations
 from json import dumps
 from typing import TYPE_CHECKING, Any
 
-from batuta.workflow.asl.env import Env
+from batuta.workflow.asl.env import ITEM_WORK, Env
 from batuta.workflow.asl.errors import QUERY_EVALUATION_ERROR, RUNTIME, StateFailed
 from batuta.workflow.asl.paths import unexpected
 from batuta.workflow.asl.scope import Join, Scope
@@ -110,6 +110,7 @@ class InlineMap(MapFields):
         root = self.effective(env)
         items = self.items_of(env, root)
         at_once = self.at_once(env, root)
+        execution.allowance.spend(ITEM_WORK * len(items))
         execution.note(scope, "MapStateStarted", {"length": len(items)})
         join = scope.below = Join(self, scope, len(items))
         join.state = Items(items, at_once, root, scope.key())

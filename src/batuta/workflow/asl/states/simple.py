@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from batuta.workflow.asl.choice import rule
 from batuta.workflow.asl.context import EPOCH
-from batuta.workflow.asl.env import Env
+from batuta.workflow.asl.env import RULE_WORK, Env
 from batuta.workflow.asl.errors import (
     NO_CHOICE_MATCHED,
     QUERY_EVALUATION_ERROR,
@@ -204,7 +204,7 @@ class Choice(Node):
             (rule(each, self.jsonata), each["Next"], _Outcome(each, self.jsonata))
             for each in value["Choices"]
         ]
-        self.conditions = sum(_conditions(each) for each in value["Choices"])
+        self.conditions = RULE_WORK * sum(_conditions(each) for each in value["Choices"])
         self.default: str | None = value.get("Default")
 
     def run(self, execution: Execution, scope: Scope) -> None:
