@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from batuta.workflow.asl.jsonata import GUARD
+
 # Two workers share two cores: a deadline per example measures the neighbour, not the code.
 settings.register_profile(
     "batuta", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
@@ -19,6 +21,12 @@ settings.load_profile("batuta")
 def root() -> Path:
     """The repository's folder."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that ran in a test before leaves no process for expressions to this one."""
+    monkeypatch.setattr(GUARD, "evaluate", None)
 
 
 @pytest.fixture(autouse=True)

@@ -133,6 +133,13 @@ def test_data_that_doubles_with_each_state_is_stopped(name: str) -> None:
     assert f"has more than {VALUE_MAX:,} bytes as JSON" in (found.cause or "")
 
 
+def test_an_expression_apart_doubles_data_up_to_the_same_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(GUARD, "evaluate", expressions.APART.evaluate)
+    test_data_that_doubles_with_each_state_is_stopped("Output")
+
+
 def test_data_that_is_nested_deeper_with_each_state_is_stopped() -> None:
     found = machine(repeated(300, Parameters={"a.$": "$"})).run({})
     assert found.error == "States.DataLimitExceeded"

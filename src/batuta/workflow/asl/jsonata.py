@@ -16,7 +16,7 @@ from batuta.workflow.asl.context import timestamp
 from batuta.workflow.asl.env import MISSING, TURN_NS, Env
 from batuta.workflow.asl.errors import QUERY_EVALUATION_ERROR, Malformed, StateFailed
 from batuta.workflow.asl.paths import Evaluator
-from batuta.workflow.asl.size import Scale, TooMuch
+from batuta.workflow.asl.size import Scale, TooMuch, too_large
 
 TIME_MS = 500
 PAD_MAX = 1_000_000
@@ -143,6 +143,8 @@ class Expression:
                 self.text, bindings, env.now, env.draw, env.allowance.left + GRACE_NS
             )
             env.allowance.left -= took
+        if kind == "large":
+            raise too_large(self.field)
         if kind == "error":
             raise self._failed(f"threw an error during evaluation. {found}")
         if kind == "undefined":
@@ -170,7 +172,8 @@ class Expression:
 
 Draw = Callable[[], int]
 Evaluate = Callable[[str, dict[str, Any], int, Draw, int], tuple[str, Any, int]]
-"""As `evaluated`, but given also how long it may take, and giving how long it took, ns."""
+"""As `evaluated`, but given also how long it may take, and giving how long it took, ns; its kind
+may be `large` too: a value that is more than `size.VALUE_MAX`."""
 
 
 class Guard:

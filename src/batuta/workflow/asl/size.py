@@ -105,7 +105,15 @@ def within(value: Any, field: str, allowance: Allowance) -> Any:
         scale.weigh(value)
     except TooMuch as much:
         allowance.spend(scale.visited)
-        said = f"The value of the field '{field}' {much}"
-        raise StateFailed(DATA_LIMIT_EXCEEDED, said, field) from much
+        raise _refused(field, much.what) from much
     allowance.spend(scale.visited)
     return value
+
+
+def too_large(field: str) -> StateFailed:
+    """The failure of a field whose value has more than `VALUE_MAX` bytes."""
+    return _refused(field, _large(VALUE_MAX))
+
+
+def _refused(field: str, what: str) -> StateFailed:
+    return StateFailed(DATA_LIMIT_EXCEEDED, f"The value of the field '{field}' {what}", field)
