@@ -79,8 +79,8 @@ def test_what_explodes_is_stopped_and_nothing_is_left_of_it(name: str, apart: Ap
         Expression("Output", text)(None, env())
     assert time.monotonic() - began < 3
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
-    large = name == "a large answer"
-    assert caught.value.error == f"States.{'DataLimitExceeded' if large else 'QueryEvaluationError'}"
+    kind = "DataLimitExceeded" if name == "a large answer" else "QueryEvaluationError"
+    assert caught.value.error == f"States.{kind}"
     assert said in (caught.value.cause or "")
     assert Expression("Output", "[1..3]")(None, env()) == [1, 2, 3]  # the next one is served
 

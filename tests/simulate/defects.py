@@ -94,11 +94,8 @@ DEFECTS: dict[str, list[Change]] = {
     "a retry is lost on recovery": [
         (
             "batuta.workflow.fold",
-            "        heapq.heappush(runs.timers, (retry_at, run.id, call.key))\n",
-            (
-                "        if not program.replaying:\n"
-                "            heapq.heappush(runs.timers, (retry_at, run.id, call.key))\n"
-            ),
+            "        runs.time(run, retry_at, call.key)\n",
+            ("        if not program.replaying:\n            runs.time(run, retry_at, call.key)\n"),
         )
     ],
     "a step in flight is lost on recovery": [

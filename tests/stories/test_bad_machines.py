@@ -179,15 +179,29 @@ def test_an_expression_without_measure_fails_its_execution_alone(server: Server,
     assert "specified for the field 'Output' threw an error" in found["cause"]
 
 
+def result_of(server: Server, name: str, definition: str) -> Any:
+    """What a state machine's execution gives while another client looks on."""
+    states = client(server)
+    arn = states.create_state_machine(name=name, definition=definition, roleArn=ROLE)
+    with watched(server):
+        begun = states.start_execution(stateMachineArn=arn["stateMachineArn"], input="{}")
+        ended = server.ending(f"{name}:" + begun["executionArn"].rpartition(":")[2])
+    assert ended["status"] == "completed", ended
+    return ended["result"]
+
+
 def test_a_regular_expression_takes_no_time(server: Server) -> None:
     text = "$match('" + "a" * 60 + "!', /^(a+)+$/) ? 1 : 2"
     made = passing(QueryLanguage="JSONata", Output="{% " + text + " %}")
-    states = client(server)
-    arn = states.create_state_machine(name="regular", definition=made, roleArn=ROLE)
-    with watched(server):
-        begun = states.start_execution(stateMachineArn=arn["stateMachineArn"], input="{}")
-        ended = server.ending("regular:" + begun["executionArn"].rpartition(":")[2])
-    assert (ended["status"], ended["result"]) == ("completed", 2)
+    assert result_of(server, "regular", made) == 2
+
+
+def test_very_many_items_may_wait_at_once(server: Server) -> None:
+    wait = {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 1, "End": True}}}
+    each = {"Type": "Map", "Items": "{% [1..20000] %}", "ItemProcessor": wait, "End": True,
+            "Output": "{% $count($states.result) %}"}  # fmt: skip
+    made = json.dumps({"StartAt": "E", "QueryLanguage": "JSONata", "States": {"E": each}})
+    assert result_of(server, "wide", made) == 20_000
 
 
 def each_of(count: int, expression: str, *, caught: bool) -> str:

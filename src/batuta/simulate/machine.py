@@ -254,7 +254,7 @@ class _Virtual:
 
     def _drop(self, execution: Execution) -> None:
         """What an execution wants no longer; its child executions end with that."""
-        for ask in execution.dropped:
+        for ask in execution.dropped.values():
             result = self._open.pop(f"{execution.run}/{ask.key}", None)
             if result is None or result.execution is None:
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from typing import TYPE_CHECKING, Any
 
 from batuta.common.failure import failure_of
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 SECOND = 1_000_000_000
 VALUE_BYTES_MAX = 16 * 1024 * 1024
 
+MANY = 64
+"""From so many open askings on, a run keeps its timers in a queue of its own."""
 NAP = 5 * SECOND
 """A run that waits for less than this stays in memory and is not recorded as sleeping."""
 
@@ -33,13 +36,13 @@ def decide_arrivals(runs: Runs, now: int, into: Decision) -> None:
     for run_id in list(runs.due):
         run = _present(runs, run_id, into)
         if run is not None:
-            keys = list(dict.fromkeys(runs.due.pop(run_id)))
+            keys = runs.due[run_id]
             before = len(into.events)
             while keys and len(into.events) == before:
-                _due(runs, run, keys.pop(0), now, into)
-            if keys:
-                # Looked at when this is folded: nobody may wait for it any more then.
-                runs.due[run_id] = keys
+                _due(runs, run, keys.popleft(), now, into)
+            if not keys:
+                # The others are looked at when this is folded: nobody may wait for them any more.
+                del runs.due[run_id]
         elif run_id not in runs.asleep:
             del runs.due[run_id]
     met, runs.met = runs.met, []
@@ -182,7 +185,7 @@ def _ask_step(run: Run, call: Call[Any], now: int, into: Decision) -> None:
 
 
 def _drop(runs: Runs, run: Run, program: Driven, now: int, into: Decision) -> None:
-    for ask in program.dropped:
+    for ask in program.dropped.values():
         runs.waits.remove(run.id, ask)
         if isinstance(ask, ChildCall):
             _end_child(run, ask, "run.cancel", program.cause, now, into)
@@ -304,15 +307,31 @@ def _check_size(run: Run, result: Any) -> None:
 
 def _next_due(run: Run, program: Driven) -> int | None:
     """When the first of its timers, time limits and retries is due, or its deadline."""
-    dues = [ask.due for ask in program.open.values() if ask.due is not None]
-    if run.deadline is not None:
-        dues.append(run.deadline)
-    return min(dues, default=None)
+    dues = program.open
+    if len(dues) < MANY:
+        run.queue = None
+        first = min((ask.due for ask in dues.values() if ask.due is not None), default=None)
+        return _first(first, run.deadline)
+    queue = run.queue
+    if queue is None:
+        # Looking at all of them each time one is due would take the square of their number.
+        queue = run.queue = [
+            (ask.due, run.id, key) for key, ask in dues.items() if ask.due is not None
+        ]
+        heapq.heapify(queue)
+    while queue and (queue[0][2] not in dues or dues[queue[0][2]].due != queue[0][0]):
+        heapq.heappop(queue)
+    return _first(queue[0][0] if queue else None, run.deadline)
+
+
+def _first(a: int | None, b: int | None) -> int | None:
+    return a if b is None or (a is not None and a < b) else b
 
 
 def _rest(runs: Runs, run: Run, program: Driven, now: int, into: Decision) -> None:
     """Where nothing is in flight the run only waits: it may leave memory."""
-    idle = not (run.inflight or program.wanted or program.dropped or program.ended)
+    busy = run.inflight or program.wanted or program.dropped or program.ended
+    idle = not (busy or run.id in runs.due)
     if not idle and run.recorded == "running" and run.rested is None:
         return
     wake = _next_due(run, program) if idle else None

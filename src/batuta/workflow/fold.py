@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +82,7 @@ def _step_failed(runs: Runs, run: Run, event: Event) -> None:
     if retry_at is not None:
         call.due = retry_at
         call.cause = event
-        heapq.heappush(runs.timers, (retry_at, run.id, call.key))
+        runs.time(run, retry_at, call.key)
         return
     program.cause = event
     program.now = event.time
@@ -101,8 +100,7 @@ def _step_cancelled(runs: Runs, run: Run, event: Event) -> None:
 def _gone(runs: Runs, run: Run, event: Event) -> None:
     """An asking that was dropped is recorded as such."""
     if run.program is not None:
-        key = event.data["key"]
-        run.program.dropped = [ask for ask in run.program.dropped if ask.key != key]
+        run.program.dropped.pop(event.data["key"], None)
         runs.dirty[run.id] = run
 
 
@@ -127,7 +125,7 @@ def _opened(runs: Runs, run: Run, event: Event) -> None:
     program.open[key] = ask
     due = ask.due = event.data.get("due")
     if due is not None:
-        heapq.heappush(runs.timers, (due, run.id, key))
+        runs.time(run, due, key)
     if isinstance(ask, EventWait):
         runs.waits.add(run.id, key, ask)
     elif isinstance(ask, ChildCall) and ask.detached:

@@ -125,7 +125,7 @@ class Program:
         self.now = 0
         self.cause: Event | None = None
         self.wanted: dict[str, Ask[Any]] = {}
-        self.dropped: list[Ask[Any]] = []
+        self.dropped: dict[str, Ask[Any]] = {}
         self.open: dict[str, Ask[Any]] = {}
         self.waiters: dict[str, Branch | Slot | Joining] = {}
         self.signals: dict[str, deque[Any]] = {}
@@ -445,7 +445,7 @@ class Program:
         if self.wanted.pop(key, None) is None:
             ask = self.open.pop(key, None)
             if ask is not None:
-                self.dropped.append(ask)
+                self.dropped[key] = ask
 
 
 def _branch_of(slot: Slot) -> Branch:

@@ -26,13 +26,13 @@ class Run:
     `inflight`: steps that a world performs now. `recorded`: the status that its row has.
     `stuck`: why it cannot go on until somebody mends the code. `epoch`: how often it was
     retried as a whole, which is part of its command ids. `resumed`: how often a server ended
-    while it stood where it stands.
+    while it stood where it stands. `queue`: its timers, the first one first, where it has many.
     """
 
     __slots__ = (
         "attributes", "cancel_asked", "deadline", "ended", "epoch", "id", "inflight", "misfit",
-        "overdue", "parent", "partition", "priority", "program", "recorded", "rested", "resumed",
-        "started", "status", "stuck", "undoing", "workflow",
+        "overdue", "parent", "partition", "priority", "program", "queue", "recorded", "rested",
+        "resumed", "started", "status", "stuck", "undoing", "workflow",
     )  # fmt: skip
 
     def __init__(self, started: Event) -> None:
@@ -46,6 +46,7 @@ class Run:
         self.attributes: dict[str, Any] = data.get("attributes", {})
         self.started = started
         self.status = "running"
+        self.queue: list[tuple[int, str, str]] | None = None
         self.recorded = ""
         self.program: Driven | None = None
         self.inflight = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -77,7 +78,7 @@ class Runs:
         self.commands: dict[str, tuple[Run, Call[Any]]] = {}
         self.recovered: list[tuple[Run, Call[Any]]] = []
         self.timers: list[tuple[int, str, str]] = []
-        self.due: dict[str, list[str]] = {}
+        self.due: dict[str, deque[str]] = {}
         self.met: list[tuple[str, str, Event]] = []
         self.ended_children: list[tuple[str, str, Event]] = []
         self.waits = Waits()
@@ -348,7 +349,7 @@ class Runs:
         self.runs[run.id] = run
         self.dirty[run.id] = run
         if run.deadline is not None:
-            heapq.heappush(self.timers, (run.deadline, run.id, "deadline"))
+            self.time(run, run.deadline, "deadline")
         flow = flow_of(self.definitions, event.data, self.recorder)
         if flow is None:
             run.stuck = NotFound(
@@ -369,6 +370,13 @@ class Runs:
         program.begin()
         return run
 
+    def time(self, run: Run, due: int, key: str) -> None:
+        """Have the clock come back to a run."""
+        timer = due, run.id, key
+        heapq.heappush(self.timers, timer)
+        if run.queue is not None:
+            heapq.heappush(run.queue, timer)
+
     def next_wake(self) -> int | None:
         """When the next timer, retry or deadline is due."""
         return self.timers[0][0] if self.timers else None
@@ -378,7 +386,7 @@ class Runs:
         timers = self.timers
         while timers and timers[0][0] <= now:
             _, run_id, key = heapq.heappop(timers)
-            self.due.setdefault(run_id, []).append(key)
+            self.due.setdefault(run_id, deque()).append(key)
         if self.due or self.met or self.ended_children:
             before = len(into.events)
             decide_arrivals(self, now, into)

@@ -70,7 +70,7 @@ class Execution:
         self.now = 0
         self.cause: Event | None = None
         self.wanted: dict[str, Ask[Any]] = {}
-        self.dropped: list[Ask[Any]] = []
+        self.dropped: dict[str, Ask[Any]] = {}
         self.open: dict[str, Ask[Any]] = {}
         self.waiters: dict[str, tuple[Scope, Then]] = {}
         self.signals: dict[str, deque[Any]] = {}
@@ -304,7 +304,7 @@ class Execution:
             if self.wanted.pop(key, None) is None:
                 ask = self.open.pop(key, None)
                 if ask is not None:
-                    self.dropped.append(ask)
+                    self.dropped[key] = ask
         scope.keys.clear()
 
     def join_of(self, wanted: MapRun) -> Join | None:
